@@ -1,4 +1,5 @@
 import { reportsPage } from './reports.ts'
+import { doctorPage } from './doctor.ts'
 import { compatibilityPage } from './compatibility.ts'
 import { commandNames, commandRow } from '../../src/config/command-table.ts'
 import { allowedText, defaultText } from '../../src/config/option-facts.ts'
@@ -18,6 +19,7 @@ export function referencePages(): Record<string, string> {
     'connection.md': connectionPage(),
     'compatibility.md': compatibilityPage(),
     'reports.md': reportsPage(),
+    'doctor.md': doctorPage(),
   }
 }
 

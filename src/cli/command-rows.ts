@@ -71,6 +71,13 @@ export const commandRows: CommandRows = {
       return (ctx) => demo(ctx, openDialogue(false, ctx.signal).say)
     },
   }),
+  doctor: row({
+    load: async () => (await loadModule(() => import('../commands/doctor.ts'))).doctor,
+    render: async (report, { options }) => {
+      const { renderDoctor } = await loadModule(() => import('./render/doctor.ts'))
+      return renderDoctor(report, options.output)
+    },
+  }),
   drill: row({
     load: async () => {
       const { drill, drillFailure } = await loadModule(() => import('../commands/drill.ts'))

@@ -3,7 +3,7 @@ import type { CommandContext, LauncherContext, StanzaLock } from '../commands/co
 import { commandRow } from '../config/command-table.ts'
 import { commandLineFor } from '../config/begin-line.ts'
 import { optionRow } from '../config/option-table.ts'
-import { type AnyResolved, type CommandName } from '../config/resolve.ts'
+import { exposedWarning, type AnyResolved, type CommandName } from '../config/resolve.ts'
 import type { LeaseRequest } from '../core/lease/lease.ts'
 import { launchEnvironment } from '../core/archive/launcher/launch-hint.ts'
 import { openRepository, type Repository, type RepositoryDescription } from '../core/repository.ts'
@@ -99,7 +99,7 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
 
   return {
     ctx,
-    launcher: launcherContext(resolved, around),
+    launcher: launcherContext(resolved, around, describe),
     [Symbol.asyncDispose]: () => closeAll(repositories, cluster),
   }
 }
@@ -109,12 +109,21 @@ async function confirmAtTerminal(question: string, signal: AbortSignal): Promise
   return askTerminal(question, signal)
 }
 
-function launcherContext(resolved: AnyResolved, { env, cwd, program }: Surroundings): LauncherContext {
-  const { command, options, configFiles, configLooked, callPattern } = resolved
+function launcherContext(
+  resolved: AnyResolved,
+  { env, cwd, program }: Surroundings,
+  descriptions: LauncherContext['descriptions'],
+): LauncherContext {
+  const { command, options, configFiles, configLooked, callPattern, exposed, warnings } = resolved
   return {
     configFiles,
+    get configuration() {
+      const known = exposed.map(exposedWarning)
+      return { files: configFiles, exposed, warnings: warnings.filter((warning) => !known.includes(warning)) }
+    },
     configLooked,
     callPattern,
+    descriptions,
     get environment() {
       const keys = options.repo.map(({ key }) => key)
       return launchEnvironment(env, program, keys)

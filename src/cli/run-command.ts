@@ -34,7 +34,7 @@ export async function runCommand(resolved: AnyResolved, process: Process, rows: 
   const progress = new TerminalProgress(terminalFor(resolved, process.env))
   const log = openLog(resolved, process, progress)
   let end = begin(resolved, command, log)
-  for (const warning of warnings) log.warn(warning)
+  if (commandRow(command).reportsWarnings !== true) for (const warning of warnings) log.warn(warning)
 
   // The entry point writes the error to the terminal; this writes it to the log.
   const onEarlyEnd = () => logError(log, endedTooEarly())

@@ -17,8 +17,8 @@ export async function run(argv: readonly string[], process: Process): Promise<nu
   try {
     return await runProgram(input, (resolved) => {
       parsed = true
-      return resolved.command === 'check' && resolved.options.stanza === undefined
-        ? checkAll(resolved, argv, process)
+      return EACH_STANZA.includes(resolved.command) && resolved.options.stanza === undefined
+        ? runForEach(resolved, argv, process)
         : runResolved(resolved, process)
     })
   } catch (error) {
@@ -44,12 +44,16 @@ function isForConsole(argv: readonly string[]): boolean {
   }
 }
 
-/** `check` without a stanza checks each stanza of the configuration. */
-async function checkAll(resolved: AnyResolved, argv: readonly string[], process: Process): Promise<number> {
+/** Without a stanza they run for each stanza of the configuration. */
+const EACH_STANZA: readonly CommandName[] = ['check', 'doctor']
+
+async function runForEach(resolved: AnyResolved, argv: readonly string[], process: Process): Promise<number> {
   if (resolved.stanzas.length === 0) return runResolved(resolved, process)
-  let worst = 0
-  for (const stanza of resolved.stanzas) worst = (await run([...argv, `--stanza=${stanza}`], process)) || worst
-  return worst
+  const codes: number[] = []
+  for (const stanza of resolved.stanzas) codes.push(await run([...argv, `--stanza=${stanza}`], process))
+  // The levels of doctor --output=nagios are ordered; of other codes the last one counts.
+  const isLevel = codes.every((code) => code <= 2)
+  return isLevel ? Math.max(...codes) : (codes.findLast((code) => code !== 0) ?? 0)
 }
 
 function runResolved(resolved: AnyResolved, process: Process): Promise<number> {

@@ -2,7 +2,7 @@ import type { CommandName, CommandRole, Dialect, OptionsOf } from '../config/res
 import type { LaunchEnvironment } from '../core/archive/launcher/launch-hint.ts'
 import type { BackgroundProcess } from '../core/archive/push/await-push.ts'
 import type { jobHandlers } from '../core/jobs.ts'
-import type { Repository } from '../core/repository.ts'
+import type { Repository, RepositoryDescription } from '../core/repository.ts'
 import type { RestorePlanReport } from '../core/restore/plan-report.ts'
 import type { ClusterFiles } from '../postgres/cluster-access.ts'
 import type { Clock } from '../util/clock.ts'
@@ -86,11 +86,20 @@ export interface CommandContext<C extends CommandName = CommandName> {
 }
 
 /**
- * Values that only archive-push and archive-get use: facts of this call for launch hints, and their background process.
+ * Values that few commands use: facts of this call for launch hints, the background process of archive-push and archive-get,
+ * and how the configuration was read.
  */
 export interface LauncherContext {
   /** The configuration files that were read, in order. */
   readonly configFiles: readonly string[]
+  /** Files that were read, those with secrets that other users can access, and the other warnings. */
+  readonly configuration: {
+    readonly files: readonly string[]
+    readonly exposed: readonly string[]
+    readonly warnings: readonly string[]
+  }
+  /** The repositories as plain data with their credentials: never log it. */
+  descriptions(): readonly RepositoryDescription[]
   /** All configuration files and directories that were searched, existing or not. */
   readonly configLooked: readonly string[]
   /** The command line as it was given, with undefined for each parameter. */

@@ -33,6 +33,8 @@ export interface CommandRow {
   readonly stops?: true
   /** The command asks for missing values and writes the configuration: neither a missing option nor a missing file is an error. */
   readonly asks?: true
+  /** The report of the command has the warnings about the configuration, so they are not logged. */
+  readonly reportsWarnings?: true
   /** For maintainers only: not in the general help. */
   readonly internal?: true
   /** Absent: a command of pgBackRest that pgts does not have yet. */
@@ -112,6 +114,13 @@ export const commandTable = defineCommands({
     summary: 'Back up and restore a server of its own, explained.',
     frameLevel: 'debug',
     stanza: 'none',
+    implemented: true,
+  },
+  doctor: {
+    summary: 'Find what endangers backups, with the next command for each.',
+    frameLevel: 'debug',
+    stanza: 'optional',
+    reportsWarnings: true,
     implemented: true,
   },
   drill: {

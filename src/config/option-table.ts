@@ -4,6 +4,7 @@ import { archiveOptions } from './options/archive.ts'
 import { backupOptions } from './options/backup.ts'
 import { childProcessOptions } from './options/child-process.ts'
 import { commandLineOptions } from './options/command-line.ts'
+import { doctorOptions } from './options/doctor.ts'
 import { generalOptions } from './options/general.ts'
 import { hookOptions } from './options/hooks.ts'
 import { logOptions } from './options/log.ts'
@@ -26,6 +27,7 @@ export const optionTable = {
   ...logOptions,
   ...archiveOptions,
   ...backupOptions,
+  ...doctorOptions,
   ...restoreOptions,
   ...repoOptions,
   ...repoHostOptions,

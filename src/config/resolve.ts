@@ -55,6 +55,8 @@ export interface Resolved<C extends CommandName = CommandName> {
   readonly callPattern: readonly (string | undefined)[]
   /** Logged when the logger is open. */
   readonly warnings: readonly string[]
+  /** Configuration files with secrets that other users can access; each has a warning, too. */
+  readonly exposed: readonly string[]
   /** Stanzas with a section of their own in the configuration, sorted. */
   readonly stanzas: readonly string[]
   /** For an error about a stanza that the configuration does not have: where pgts looked, and the stanzas it found. */
@@ -118,7 +120,7 @@ async function resolveFor(
     : locateConfig(above, files, name)
   const stanza = stanzaName(above, lenient)
   const file = await fileSettings(located, command, stanza, files)
-  warnings.push(...file.warnings)
+  warnings.push(...file.exposed.map(exposedWarning), ...file.warnings)
 
   const stanzaHints = stanza !== undefined && file.stanzas.includes(stanza) ? [] : hintsFor(located, file.stanzas)
   const settings = strongest([...above, ...file.settings])
@@ -151,6 +153,7 @@ async function resolveFor(
     configLooked: located.looked,
     callPattern: [],
     warnings,
+    exposed: file.exposed,
     stanzas: file.stanzas,
     stanzaHints,
     values,
@@ -164,24 +167,28 @@ async function fileSettings(
   command: CommandName,
   stanza: string | undefined,
   files: ConfigFiles,
-): Promise<{ settings: Setting[]; warnings: string[]; stanzas: readonly string[] }> {
-  const exposed = (path: string) =>
-    ((files.mode(path) ?? 0) & 0o007) === 0
-      ? []
-      : [`${path} contains secrets but is accessible to other users; run: chmod o-rwx ${path}`]
+): Promise<{ settings: Setting[]; warnings: string[]; exposed: string[]; stanzas: readonly string[] }> {
+  const isExposed = (path: string) => ((files.mode(path) ?? 0) & 0o007) !== 0
   if (located.dialect === 'ini') {
     const parts = located.parts.map(({ path, text }) => ({ path, entries: parseIni(text, path) }))
     const entries = parts.flatMap((part) => part.entries)
-    const secrets = parts.filter((part) => iniHasSecret(part.entries)).flatMap((part) => exposed(part.path))
-    const { settings, warnings } = iniSettings(entries, command, stanza)
-    return { settings, warnings: [...secrets, ...warnings], stanzas: iniStanzas(entries) }
+    const secrets = parts.filter((part) => iniHasSecret(part.entries)).map(({ path }) => path)
+    return {
+      ...iniSettings(entries, command, stanza),
+      exposed: secrets.filter(isExposed),
+      stanzas: iniStanzas(entries),
+    }
   }
   const [part] = located.parts
-  if (part === undefined) return { settings: [], warnings: [], stanzas: [] }
+  if (part === undefined) return { settings: [], warnings: [], exposed: [], stanzas: [] }
   const { parseYaml, yamlSettings } = await loadModule(() => import('./sources/yaml.ts'))
   const config = await parseYaml(part.text, part.path)
-  const warnings = config.hasSecret ? exposed(part.path) : []
-  return { settings: yamlSettings(config, command, stanza), warnings, stanzas: config.stanzas }
+  const exposed = config.hasSecret && isExposed(part.path) ? [part.path] : []
+  return { settings: yamlSettings(config, command, stanza), warnings: [], exposed, stanzas: config.stanzas }
+}
+
+export function exposedWarning(path: string): string {
+  return `${path} contains secrets but is accessible to other users; run: chmod o-rwx ${path}`
 }
 
 /** For a command that writes the configuration, the file that --config names is empty if it does not exist. */

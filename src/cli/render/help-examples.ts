@@ -10,6 +10,7 @@ export const helpExamples: { readonly [C in CommandName]?: readonly string[] } =
   backup: ['pgts --stanza=main backup', 'pgts --stanza=main --type=full --start-fast backup'],
   check: ['pgts --stanza=main check'],
   completion: ['pgts completion bash'],
+  doctor: ['pgts doctor', 'pgts --stanza=main --output=json doctor'],
   drill: ['pgts --stanza=main drill', 'pgts --stanza=main --random --sql=checks.sql --output=text drill'],
   expire: ['pgts --stanza=main --explain expire', 'pgts --stanza=main expire'],
   info: ['pgts info', 'pgts --stanza=main --output=json info'],

@@ -2,6 +2,7 @@ import type { AnnotateReport } from '../../commands/annotate.ts'
 import type { ArchiveAllowReport } from '../../commands/archive-allow.ts'
 import type { BackupReport } from '../../commands/backup.ts'
 import type { CheckReport } from '../../commands/check.ts'
+import type { DoctorReport } from '../../commands/doctor.ts'
 import type { DrillReport } from '../../commands/drill.ts'
 import type { PinReport } from '../../commands/pin.ts'
 import type { RestoreReport } from '../../commands/restore.ts'
@@ -17,6 +18,7 @@ export interface Reports {
   readonly 'archive-allow': ArchiveAllowReport
   readonly backup: BackupReport
   readonly check: CheckReport
+  readonly doctor: DoctorReport
   readonly drill: DrillReport
   readonly pin: PinReport
   readonly restore: RestoreReport
@@ -62,6 +64,15 @@ export const reportTable: { readonly [C in ReportingCommand]: Meanings<Reports[C
     clusters: 'For each cluster: `pgKey`, its number, and `role`, primary or standby.',
     repositories:
       'For each repository: `repoKey`, `archiveId`, and `archived`, the `segment` that was archived for the test and its `repoName`.',
+  },
+  doctor: {
+    stanza: STANZA,
+    timeMs: 'When it was examined, since 1970.',
+    state: 'The worst severity among the findings: error, warning, notice; or ok.',
+    findings:
+      'For each finding: `rule` and `area` of the [list of rules](doctor.md), `severity`, `repoKey` if it is about one repository, `message`, `why`, and `next`, lines for a shell, some of them comments.',
+    notChecked: 'For each rule that could not be checked: `rule`, and `fact`, what could not be read.',
+    checked: 'Number of rules that were checked.',
   },
   drill: {
     stanza: STANZA,

@@ -5,7 +5,7 @@ import type { CommandContext } from '../context.ts'
 
 /** Commands that connect to the server of pg1. */
 type DatabaseCommand =
-  'archive-status' | 'backup' | 'check' | 'metrics' | 'move-target' | 'stanza-create' | 'stanza-upgrade'
+  'archive-status' | 'backup' | 'check' | 'doctor' | 'metrics' | 'move-target' | 'stanza-create' | 'stanza-upgrade'
 
 /**
  * Connect to the server of one configured cluster.

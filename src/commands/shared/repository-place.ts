@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { CommandContext } from '../context.ts'
 
-type Repo = CommandContext<'archive-push' | 'backup' | 'check' | 'restore'>['options']['repo'][number]
+type Repo = CommandContext<'archive-push' | 'backup' | 'check' | 'doctor' | 'restore'>['options']['repo'][number]
 
 /** Where a repository is, without its number and without secrets: equal parts mean the same repository. */
 export function placeParts(repo: Repo): readonly (string | number | undefined)[] {

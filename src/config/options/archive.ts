@@ -5,7 +5,7 @@ export const archiveOptions = defineOptions({
   'archive-async': {
     summary: 'Push and fetch WAL in the background, several segments at once.',
     type: 'bool',
-    commands: ['archive-get', 'archive-push', 'init'],
+    commands: ['archive-get', 'archive-push', 'doctor', 'init'],
     default: 'n',
   },
   'archive-get-queue-max': {
@@ -37,7 +37,7 @@ export const archiveOptions = defineOptions({
   'archive-push-queue-max': {
     summary: 'Drop waiting WAL if there is more than this, so that the disk of the server does not fill.',
     type: 'size',
-    commands: ['archive-push', 'archive-status', 'metrics'],
+    commands: ['archive-push', 'archive-status', 'doctor', 'metrics'],
     range: ['0B', '4PiB'],
     formerly: ['archive-queue-max'],
   },

@@ -9,7 +9,7 @@ export const generalOptions = defineOptions({
     type: 'bool',
     commands: ANY,
     default: 'n',
-    for: { init: { default: 'y' }, restore: { default: 'y' } },
+    for: { doctor: { default: 'y' }, init: { default: 'y' }, restore: { default: 'y' } },
   },
   'archive-timeout': {
     summary: 'How long to wait for WAL to arrive.',
@@ -118,6 +118,7 @@ export const generalOptions = defineOptions({
       'archive-status',
       'backup',
       'check',
+      'doctor',
       'expire',
       'info',
       'init',
@@ -221,7 +222,17 @@ export const generalOptions = defineOptions({
   'spool-path': {
     summary: 'Directory for the WAL queue and for files of the processes that archive.',
     type: 'path',
-    commands: ['archive-get', 'archive-push', 'archive-status', 'backup', 'check', 'init', 'metrics', 'restore'],
+    commands: [
+      'archive-get',
+      'archive-push',
+      'archive-status',
+      'backup',
+      'check',
+      'doctor',
+      'init',
+      'metrics',
+      'restore',
+    ],
     default: { yaml: '/var/spool/pgts', ini: '/var/spool/pgbackrest' },
     for: {
       backup: { internal: true },

@@ -136,6 +136,7 @@ export const pgOptions = defineOptions({
     for: {
       'archive-push': { required: false },
       check: { depend: { option: 'stanza' } },
+      doctor: { required: false },
       drill: { required: false },
       manifest: { required: false },
       metrics: { required: false },

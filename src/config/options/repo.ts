@@ -128,7 +128,7 @@ export const repoOptions = defineOptions({
   'repo-retention-daily': {
     summary: 'For how many days the newest backup is kept.',
     type: 'int',
-    commands: ['backup', 'expire'],
+    commands: ['backup', 'doctor', 'expire'],
     range: [1, 9999999],
   },
   'repo-retention-diff': {
@@ -141,14 +141,14 @@ export const repoOptions = defineOptions({
   'repo-retention-full': {
     summary: 'How many full backups are kept, or for how many days.',
     type: 'int',
-    commands: ['backup', 'expire', 'init'],
+    commands: ['backup', 'doctor', 'expire', 'init'],
     range: [1, 9999999],
     formerly: ['retention-full'],
   },
   'repo-retention-full-type': {
     summary: 'Whether repo-retention-full counts backups or days.',
     type: 'enum',
-    commands: ['backup', 'expire'],
+    commands: ['backup', 'doctor', 'expire'],
     choices: ['count', 'time'],
     default: 'count',
   },
@@ -161,7 +161,7 @@ export const repoOptions = defineOptions({
   'repo-retention-monthly': {
     summary: 'For how many months the newest full backup is kept, or if there is none, the newest backup.',
     type: 'int',
-    commands: ['backup', 'expire'],
+    commands: ['backup', 'doctor', 'expire'],
     range: [1, 9999999],
   },
   'repo-retention-time-zone': {
@@ -173,13 +173,13 @@ export const repoOptions = defineOptions({
   'repo-retention-weekly': {
     summary: 'For how many weeks (Monday to Sunday) the newest full backup is kept, or the newest backup.',
     type: 'int',
-    commands: ['backup', 'expire'],
+    commands: ['backup', 'doctor', 'expire'],
     range: [1, 9999999],
   },
   'repo-retention-yearly': {
     summary: 'For how many years the newest full backup is kept, or if there is none, the newest backup.',
     type: 'int',
-    commands: ['backup', 'expire'],
+    commands: ['backup', 'doctor', 'expire'],
     range: [1, 9999999],
   },
   'repo-symlink': {

@@ -13,15 +13,27 @@ export interface TestCertificates {
 /** Names in the certificate, beside 127.0.0.1 and ::1. Those under `localhost` resolve to this machine. */
 const HOST_NAMES = ['localhost', '*.localhost']
 
-/** An authority of its own, and a server's certificate signed by it. */
-export function makeCertificates(dir: string): TestCertificates {
+/** An authority of its own, and a server's certificate signed by it. @param days until they end */
+export function makeCertificates(dir: string, { days = 3650, authorityDays = 3650 } = {}): TestCertificates {
   mkdirSync(dir, { recursive: true, mode: 0o755 })
   const file = (name: string) => join(dir, name)
   const openssl = (...args: string[]) =>
     execFileSync('openssl', args, { cwd: dir, stdio: ['ignore', 'ignore', 'pipe'] })
   const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
   openssl(
-    ...['req', '-x509', ...newKey, '-keyout', 'ca.key', '-out', 'ca.crt', '-days', '3650', '-subj', '/CN=pgts test'],
+    ...[
+      'req',
+      '-x509',
+      ...newKey,
+      '-keyout',
+      'ca.key',
+      '-out',
+      'ca.crt',
+      '-days',
+      String(authorityDays),
+      '-subj',
+      '/CN=pgts test',
+    ],
   )
   openssl(...['req', ...newKey, '-keyout', 'server.key', '-out', 'server.csr', '-subj', '/CN=127.0.0.1'])
   // pgbackrest compares the host only with names, also when it is an address.
@@ -30,7 +42,17 @@ export function makeCertificates(dir: string): TestCertificates {
     file('extensions'),
     `subjectAltName=${names.join(',')}\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\n`,
   )
-  const signed = ['-CA', 'ca.crt', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '3650', '-extfile', 'extensions']
+  const signed = [
+    '-CA',
+    'ca.crt',
+    '-CAkey',
+    'ca.key',
+    '-CAcreateserial',
+    '-days',
+    String(days),
+    '-extfile',
+    'extensions',
+  ]
   openssl('x509', '-req', '-in', 'server.csr', '-out', 'server.crt', ...signed)
   for (const name of ['ca.crt', 'server.crt', 'server.key']) chmodSync(file(name), 0o644)
   return { caFile: file('ca.crt'), certFile: file('server.crt'), keyFile: file('server.key') }

@@ -55,9 +55,13 @@ test('prints text of at most 80 columns, a line for each member and for each ite
   )
 })
 
-test('every command with a report takes --output, which prints nothing by default except for the plan of restore', () => {
+test('every command with a report takes --output, which prints nothing by default except for the plan of restore and findings of doctor', () => {
+  const others: Partial<Record<CommandName, string[]>> = {
+    restore: ['text', 'json'],
+    doctor: ['text', 'json', 'nagios'],
+  }
   for (const command of Object.keys(reportTable) as CommandName[]) {
     const row = isOptionName('output') ? rowFor('output', command) : undefined
-    expect(row?.choices, command).toEqual(command === 'restore' ? ['text', 'json'] : ['none', 'text', 'json'])
+    expect(row?.choices, command).toEqual(others[command] ?? ['none', 'text', 'json'])
   }
 })

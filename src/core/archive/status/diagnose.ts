@@ -87,8 +87,11 @@ function settings({ mode, library, command }: ServerArchiving, caller: Caller): 
   ]
 }
 
-/** Faults of an archive_command that are found without running it. */
-function commandText({ command: bytes, environment }: ServerArchiving, { stanza, pgPath }: ArchivingFacts): Finding[] {
+/** Faults of an archive_command that are found without running it; each continues a sentence about it. */
+export function commandProblems(
+  { command: bytes, environment }: ServerArchiving,
+  { stanza, pgPath }: ArchivingFacts,
+): string[] {
   const command = decodeUtf8(bytes)
   if (command === '' || command === '(disabled)') return []
   const findings: string[] = []
@@ -99,7 +102,12 @@ function commandText({ command: bytes, environment }: ServerArchiving, { stanza,
   const config = optionOf(command, 'config')
   if (config?.startsWith('/') === true && !existsSync(textPath(config)))
     findings.push(`names ${config}, which does not exist`)
-  return findings.map((text) => ({
+  return findings
+}
+
+function commandText(server: ServerArchiving, facts: ArchivingFacts): Finding[] {
+  const command = decodeUtf8(server.command)
+  return commandProblems(server, facts).map((text) => ({
     layer: 'archive_command',
     text: `archive_command ${text}: correct it and reload the server; it is: ${command}`,
   }))
