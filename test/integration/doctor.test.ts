@@ -20,6 +20,8 @@ import { spoolPaths } from '../../src/core/archive/spool/spool-files.ts'
 import { doctorRules } from '../../src/core/doctor/rules.ts'
 import { loadBackupInfo, saveBackupInfo } from '../../src/core/backup-info-store.ts'
 import type { BackupInfo } from '../../src/format/backup-info.ts'
+import type { DrillRecord } from '../../src/core/drill/record.ts'
+import { saveDrill } from '../../src/core/drill/store.ts'
 import { posixStorage } from '../../src/storage/posix.ts'
 import { smallDisk } from '../support/faults/small-disk.ts'
 import {
@@ -54,6 +56,7 @@ beforeAll(async () => {
   await site.pgtsOk('check')
   for (const repo of keys) await site.pgtsOk(`--repo=${repo}`, '--type=full', 'backup')
   for (const repo of keys) await site.pgtsOk(`--repo=${repo}`, 'verify')
+  await recordDrill(aDrill())
 }, 120_000)
 afterAll(async () => site[Symbol.asyncDispose]())
 
@@ -176,11 +179,26 @@ function otherConfig(changes: Readonly<Record<string, string | undefined>>, mode
   return `--config=${path}`
 }
 
+/** As `pgts drill` records it. */
+const aDrill = (more: Partial<DrillRecord> = {}): DrillRecord => ({
+  ...{ startedMs: Date.now() - 3_600_000, host: 'db', pgts: '0', label: 'LABEL', type: 'immediate' },
+  ...{ result: 'passed', durations: { totalMs: 1 }, checks: [] },
+  ...more,
+})
+
+async function recordDrill(record: DrillRecord): Promise<void> {
+  rmSync(inRepo('pgts/main/drill'), { recursive: true, force: true })
+  const repository = { key: 1, display: 'repo1', storage: posixStorage(site.repo) }
+  await saveDrill(repository, 'main', record, new AbortController().signal)
+  giveToTestUser(inRepo('pgts/main'))
+}
+
 describe('a healthy site', () => {
   test('yields nothing, and exit code 0', async () => {
     const text = await site.pgts(['doctor'])
     expect(text).toMatchObject({ code: 0, stdout: '', stderr: '' })
-    const { state, findings, notChecked, checked } = await report(...(keys.length === 2 ? ['--repo=2'] : []))
+    const all = await run(['--output=json', 'doctor'])
+    const { state, findings, notChecked, checked } = JSON.parse(all.stdout) as DoctorReport
     expect({ state, findings, notChecked, checked }).toEqual({
       ...{ state: 'ok', findings: [], notChecked: [], checked: doctorRules.length },
     })
@@ -409,6 +427,20 @@ describe('repositories', () => {
 })
 
 describe('backups', () => {
+  test('no drill, one that failed, one that could not run, one long ago', async () => {
+    const path = inRepo('pgts/main/drill')
+    rmSync(path, { recursive: true })
+    expect(await found()).toEqual(['drill-age notice'])
+    await recordDrill(aDrill({ result: 'failed', problem: { code: 81, message: 'a file is missing' } }))
+    const [failed] = await findings()
+    expect(failed).toMatchObject({ severity: 'error', message: 'the drill of LABEL 1 h ago failed: a file is missing' })
+    await recordDrill(aDrill({ result: 'error' }))
+    expect(await found()).toEqual(['drill-age warning'])
+    await recordDrill(aDrill())
+    expect(await found('--doctor-drill-age=10m')).toEqual(['drill-age warning'])
+    expect(await found()).toEqual([])
+  })
+
   test('the last one is older than promised, or than the schedule; also the last full', async () => {
     expect(await found('--doctor-backup-age=1s')).toEqual(['backup-age error'])
     await withBackupInfo(shifted(-60 * 86_400), async () => {

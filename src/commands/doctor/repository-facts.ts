@@ -44,7 +44,7 @@ async function stateOf(
 ): Promise<{ readonly display: string; readonly stanza?: StanzaState }> {
   const { storage } = repository
   const { stanza } = site
-  const found = await readStanza({ repository, stanza, windows: true, drills: false, signal })
+  const found = await readStanza({ repository, stanza, windows: true, drills: true, signal })
   if (found.status.code === STATUS.missingData) return { display: storage.display }
   if (found.current === undefined || !found.readable) throw unreadable(found.status.message)
   const [archiveInfo, verified, info] = await Promise.all([
@@ -63,6 +63,7 @@ async function stateOf(
       backups: found.backups,
       unfinished: await unfinishedIn(repository, stanza, new Set(found.backups.map(({ label }) => label)), signal),
       verified,
+      ...(found.drill === undefined ? {} : { drill: found.drill.record }),
       infoMs: info?.mtimeMs ?? 0,
       ...(directory === undefined ? {} : { directory }),
     },

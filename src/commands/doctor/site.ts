@@ -30,6 +30,7 @@ export function describeSite(ctx: Context, owner: Owner | undefined): Site {
       ...(options.doctorBackupAge === undefined ? {} : { backupAgeMs: options.doctorBackupAge }),
       ...(options.doctorWindow === undefined ? {} : { windowMs: options.doctorWindow }),
       verifyAgeMs: options.doctorVerifyAge,
+      drillAgeMs: options.doctorDrillAge,
     },
   }
 }

@@ -8,6 +8,13 @@ export const doctorOptions = defineOptions({
     commands: ['doctor'],
     range: ['1s', '3650d'],
   },
+  'doctor-drill-age': {
+    summary: 'Report a last drill that is older.',
+    type: 'time',
+    commands: ['doctor'],
+    range: ['1s', '3650d'],
+    default: '35d',
+  },
   'doctor-verify-age': {
     summary: 'Report what verify has not read for this long.',
     type: 'time',

@@ -1,6 +1,7 @@
 import type { ArchivingFacts } from '../archive/status/archiving-facts.ts'
 import type { ClusterIdentity } from '../cluster-identity.ts'
 import type { FoundMark } from '../cluster-copy/copy-mark.ts'
+import type { DrillRecord } from '../drill/record.ts'
 import type { InfoArchive, InfoBackup } from '../info/report.ts'
 import type { VerifyMemory } from '../verify/memory.ts'
 import type { HeldLock } from '../../util/lock.ts'
@@ -20,7 +21,12 @@ export interface Site {
   readonly lockPath: string
   readonly archiveAsync: boolean
   readonly repos: readonly RepoSettings[]
-  readonly promised: { readonly backupAgeMs?: number; readonly windowMs?: number; readonly verifyAgeMs: number }
+  readonly promised: {
+    readonly backupAgeMs?: number
+    readonly windowMs?: number
+    readonly verifyAgeMs: number
+    readonly drillAgeMs: number
+  }
 }
 
 export interface RepoSettings {
@@ -130,6 +136,8 @@ export interface StanzaState {
   /** Backups without a manifest: interrupted, or still running. */
   readonly unfinished: readonly { readonly label: string; readonly changedMs: number }[]
   readonly verified: VerifyMemory
+  /** The newest record. */
+  readonly drill?: DrillRecord
   /** When backup.info was written, by the clock of the repository. */
   readonly infoMs: number
   /** Permissions of its directory; absent in an object store. */

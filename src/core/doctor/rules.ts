@@ -20,6 +20,7 @@ import { configUnreadable } from './rules/config-unreadable.ts'
 import { configWarnings } from './rules/config-warnings.ts'
 import { dataChecksums } from './rules/data-checksums.ts'
 import { diskSpace } from './rules/disk-space.ts'
+import { drillAge } from './rules/drill-age.ts'
 import { fsync } from './rules/fsync.ts'
 import { fullAge } from './rules/full-age.ts'
 import { idleSlot } from './rules/idle-slot.ts'
@@ -79,6 +80,7 @@ export const doctorRules: readonly Rule[] = [
   backupPageErrors,
   staleLock,
   window,
+  drillAge,
   configExposed,
   repositoryPermissions,
   tlsUnverified,

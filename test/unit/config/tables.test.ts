@@ -18,6 +18,7 @@ describe('the option table', () => {
       'checksum-page-error',
       'databases',
       'doctor-backup-age',
+      'doctor-drill-age',
       'doctor-verify-age',
       'doctor-window',
       'drill-path',

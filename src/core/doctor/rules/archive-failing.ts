@@ -11,7 +11,8 @@ export const archiveFailing = defineRule({
   why: 'WAL stays in pg_wal until the disk is full, and is lost with this host',
   needs: ['archiving'],
   check: ({ archiving: { server, spool, pgPath } }, site) => {
-    const reasons = (spool?.errors ?? []).slice(0, 1)
+    // Without archive-async an earlier background process may have left some.
+    const reasons = site.archiveAsync ? (spool?.errors ?? []).slice(0, 1) : []
     const because = reasons.map(({ code, message }) => `: ${exitCodeText(code)} ${message}`).join('')
     const failed = server?.lastFailed
     if (failed === undefined || failed.timeMs <= (server?.lastArchived?.timeMs ?? 0)) {
