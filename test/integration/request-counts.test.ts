@@ -100,6 +100,11 @@ describe.skipIf(store.missing !== undefined)('requests to S3', () => {
     ...['archive/main/archive.info', 'backup/main/backup.info'].flatMap((name) => [`PUT ${name}`, `PUT ${name}.copy`]),
     'HEAD pgts/main/hosts/HOST',
   ]
+  // Looks for archived segments whose commit times are not recorded.
+  const MISSING_TIMES = [
+    ...['GET archive/main/archive.info', 'GET ?archive/main/', 'GET ?archive/main/15-1/'],
+    'GET ?archive/main/15-1/DIR/',
+  ]
   const MANIFEST = 'backup/main/LABEL/backup.manifest'
 
   test('archive-push of a segment, and of one that is there', async () => {
@@ -119,14 +124,19 @@ describe.skipIf(store.missing !== undefined)('requests to S3', () => {
 
   test('full', async () => {
     await site.pgtsOk('--type=full', 'backup')
-    expect(rest(await requestsOf('--type=full', 'backup'))).toEqual([...BACKUP, `HEAD ${MANIFEST}`].sort())
+    expect(rest(await requestsOf('--type=full', 'backup'))).toEqual(
+      [...BACKUP, ...MISSING_TIMES, `HEAD ${MANIFEST}`].sort(),
+    )
   })
 
   test('info', async () => {
-    expect(await requestsOf('info')).toEqual([
-      ...['GET ?archive/main/15-1/', 'GET ?archive/main/15-1/DIR/', 'GET ?backup/'],
-      ...['GET archive/main/archive.info', 'GET backup/main/backup.info', 'GET pgts/main/pins.json'],
-    ])
+    expect(await requestsOf('info')).toEqual(
+      [
+        ...['GET ?archive/main/15-1/', 'GET ?archive/main/15-1/DIR/', 'GET ?backup/'],
+        ...['GET archive/main/archive.info', 'GET backup/main/backup.info', 'GET pgts/main/pins.json'],
+        'GET ?pgts/main/drill/',
+      ].sort(),
+    )
   })
 
   test('restore', async () => {
@@ -144,7 +154,7 @@ describe.skipIf(store.missing !== undefined)('requests to S3', () => {
   })
 
   test('incr', async () => {
-    const incr = [...BACKUP, `HEAD ${MANIFEST}`, `HEAD ${MANIFEST}`, `GET ${MANIFEST}`]
+    const incr = [...BACKUP, ...MISSING_TIMES, `HEAD ${MANIFEST}`, `HEAD ${MANIFEST}`, `GET ${MANIFEST}`]
     expect(rest(await requestsOf('--type=incr', 'backup'))).toEqual(incr.sort())
   })
 
@@ -159,6 +169,8 @@ describe.skipIf(store.missing !== undefined)('requests to S3', () => {
         ...['PUT backup/main/backup.info', 'PUT backup/main/backup.info.copy'],
         ...['GET ?backup/main/LABEL/', 'POST ?delete'],
         ...['GET ?archive/main/', 'GET ?archive/main/15-1/', 'GET ?archive/main/15-1/DIR/', 'POST ?delete'],
+        // For segments whose commit times are not recorded.
+        ...['GET archive/main/archive.info', 'GET ?archive/main/'],
         ...['GET uploads ?archive/main/', 'GET uploads ?backup/main/'],
       ].sort(),
     )
