@@ -66,7 +66,7 @@ function archiveJson({ archiveId, historyId, repoKey, min, max, window }: InfoAr
 }
 
 /** Times in a form that `--target` and the server accept. */
-function windowJson({ from, to, gaps, timeline, unscanned }: RecoverableWindow): JsonObject {
+export function windowJson({ from, to, gaps, timeline, unscanned }: RecoverableWindow): JsonObject {
   const time = (micros: number | undefined) => (micros === undefined ? null : microsText(micros))
   return object({
     from: time(from),

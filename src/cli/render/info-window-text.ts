@@ -7,16 +7,22 @@ const MOST_GAPS = 8
 
 /** The points in time that a restore can reach, with a line drawn to scale. At most 80 columns. */
 export function windowText(window: RecoverableWindow, repository: string | undefined): string {
-  const { timeline, gaps, unscanned } = window
+  const { timeline } = window
   const where = [...(repository === undefined ? [] : [repository]), `timeline ${timeline}`].join(', ')
-  const lines = [
+  const lines = windowLines(window)
+  return `        recovery window (${where}):\n${lines.map((line) => `${INDENT}${line}\n`).join('')}`
+}
+
+/** @param width columns of the drawing without its ends */
+export function windowLines(window: RecoverableWindow, width = WIDTH): string[] {
+  const { gaps, unscanned } = window
+  return [
     rangeText(window),
-    ...drawing(window),
+    ...drawing(window, width),
     ...gaps.slice(0, MOST_GAPS).flatMap(gapLines),
     ...(gaps.length > MOST_GAPS ? [`${gaps.length - MOST_GAPS} more gaps: see --output=json`] : []),
     ...(unscanned === 0 ? [] : [`commit times unknown: ${unscanned} segments`]),
   ]
-  return `        recovery window (${where}):\n${lines.map((line) => `${INDENT}${line}\n`).join('')}`
 }
 
 function rangeText({ from, to }: RecoverableWindow): string {
@@ -41,13 +47,13 @@ export function endText(micros: number): string {
 }
 
 /** `|=====...====|`: every gap has at least one character, and so has what is between two gaps. */
-function drawing({ from, to, gaps }: RecoverableWindow): string[] {
+function drawing({ from, to, gaps }: RecoverableWindow, width: number): string[] {
   if (to === undefined && gaps.length === 0) return []
   const end = Math.max(to ?? from, ...gaps.map((gap) => gap.to ?? gap.from))
-  const at = (time: number) => (end <= from ? 0 : Math.min(WIDTH, Math.round(((time - from) / (end - from)) * WIDTH)))
-  const cells = Array.from({ length: WIDTH }, () => '=')
+  const at = (time: number) => (end <= from ? 0 : Math.min(width, Math.round(((time - from) / (end - from)) * width)))
+  const cells = Array.from({ length: width }, () => '=')
   for (const gap of gaps) {
-    const first = Math.min(at(gap.from), WIDTH - 1)
+    const first = Math.min(at(gap.from), width - 1)
     cells.fill('.', first, Math.max(first + 1, at(gap.to ?? end)))
   }
   return [`|${cells.join('')}|`]

@@ -1,9 +1,15 @@
-import type { RestorePlanReport } from '../../core/restore/plan-report.ts'
+import type { FoundTarget, RestorePlanReport } from '../../core/restore/plan-report.ts'
+import type { FoundStop } from '../../core/window/stop-target.ts'
+import { serialiseJson } from '../../format/canonical-json.ts'
+import { formatLsn } from '../../format/wal-segment.ts'
 import { bytesToText } from '../../util/byte-string.ts'
+import { microsText } from '../../util/local-time.ts'
+import { windowJson } from './info-json.ts'
 
 /** docs/guide/restore-plan.md. Times are seconds since the epoch, sizes bytes. */
 export function restorePlanJson(plan: RestorePlanReport) {
-  const { stanza, repoKey, backup, why, policy, verdict, wal, files, fileSystems, settings, duration, problems } = plan
+  const { stanza, repoKey, backup, why, policy, verdict, found, wal, window, files, fileSystems, settings } = plan
+  const { duration, problems } = plan
   const { label, type, sizeBytes, timestampStart, timestampStop, lsnStart, lsnStop } = backup
   return {
     stanza,
@@ -25,7 +31,9 @@ export function restorePlanJson(plan: RestorePlanReport) {
       action: policy.targetAction ?? 'pause',
       timeline: policy.targetTimeline === undefined ? null : bytesToText(policy.targetTimeline),
       verdict,
+      found: found === undefined ? null : foundJson(found),
     },
+    window: window === undefined ? null : (JSON.parse(serialiseJson(windowJson(window))) as unknown),
     wal:
       wal === undefined
         ? null
@@ -52,5 +60,25 @@ export function restorePlanJson(plan: RestorePlanReport) {
       signalFile: settings.signalFile === undefined ? null : bytesToText(settings.signalFile),
     },
     duration: duration === undefined ? null : { seconds: duration.seconds, backup: duration.label },
+  }
+}
+
+function foundJson({ stop, before, others, segmentsRead }: FoundTarget) {
+  return {
+    ...stopJson(stop),
+    before: before === undefined ? null : stopJson(before),
+    others: others.map(stopJson),
+    segmentsRead,
+  }
+}
+
+function stopJson({ kind, xid, name, time, lsn, segment }: FoundStop) {
+  return {
+    kind,
+    xid: xid ?? null,
+    name: name === undefined ? null : bytesToText(name),
+    time: microsText(time),
+    lsn: formatLsn(lsn),
+    segment,
   }
 }

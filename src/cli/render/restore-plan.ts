@@ -1,10 +1,12 @@
-import type { FileTotals, Problem, RestorePlanReport } from '../../core/restore/plan-report.ts'
+import { stopText } from '../../core/restore/find-messages.ts'
+import type { FileTotals, FoundTarget, Problem, RestorePlanReport } from '../../core/restore/plan-report.ts'
 import { quoteSetting } from '../../core/restore/recovery.ts'
 import { asBytes, bytesToText } from '../../util/byte-string.ts'
 import { exitCodeText } from '../../util/error.ts'
 import { formatSize } from '../../util/format-size.ts'
 import { zonedDateTime } from '../../util/local-time.ts'
 import { repoId } from '../../util/repo-id.ts'
+import { windowLines } from './info-window-text.ts'
 import { restorePlanJson } from './restore-plan-json.ts'
 import { counted, duration } from './result.ts'
 import { wrapped } from './wrapped.ts'
@@ -45,6 +47,7 @@ function lines(plan: RestorePlanReport): string[] {
   const rows = [
     ...backupRows(plan),
     ...targetRows(plan),
+    ...windowRows(plan),
     ...walRows(plan),
     ...fileRows(plan.files),
     ...spaceRows(plan),
@@ -69,7 +72,7 @@ function backupRows({ backup, repoKey, why }: RestorePlanReport): Row[] {
   ]
 }
 
-function targetRows({ policy, verdict }: RestorePlanReport): Row[] {
+function targetRows({ policy, verdict, found }: RestorePlanReport): Row[] {
   const { type, target, targetExclusive, targetAction } = policy
   const reached = { reachable: 'can be reached', unreachable: 'cannot be reached', unknown: 'not known in advance' }
   if (type === 'none') return [['target', 'no recovery']]
@@ -78,9 +81,24 @@ function targetRows({ policy, verdict }: RestorePlanReport): Row[] {
   const end = type === 'default' ? 'end of the archive' : type === 'immediate' ? 'end of the backup' : undefined
   const shown = end ?? `${type} ${bytesToText(target!)}${targetExclusive ? ', exclusive' : ''}`
   const rows: Row[] = [['target', `${shown}: ${reached[verdict]}`]]
+  if (found !== undefined) rows.push(...foundRows(found, targetExclusive || type === 'time'))
   if (end === undefined || type === 'immediate') rows.push(['', `then ${targetAction ?? 'pause'}`])
   return rows
 }
+
+function foundRows({ stop, before }: FoundTarget, stopsBefore: boolean): Row[] {
+  const rows: Row[] = [['', `stops ${stopsBefore ? 'before' : 'after'} the ${stopText(stop)}`]]
+  if (before !== undefined) rows.push(['', `the last one before it: ${stopText(before)}`])
+  return rows
+}
+
+function windowRows({ window }: RestorePlanReport): Row[] {
+  if (window === undefined) return []
+  return windowLines(window, WINDOW_WIDTH).map((line, index) => [index === 0 ? 'window' : '', line])
+}
+
+/** Columns of the drawing, so that a row has 80. */
+const WINDOW_WIDTH = 58
 
 function walRows({ wal }: RestorePlanReport): Row[] {
   if (wal === undefined) return []

@@ -67,6 +67,7 @@ async function findingsOf(
     backup: { label: backup.label, lsnStart: lsn, lsnStop: lsn, timestampStop: 0, archiveCopy: false },
     positions: [],
     segmentSize: control.walSegmentSize,
+    major,
     now: clock.nowMs() / 1000,
     isElsewhere: async (segment) => {
       for (const other of others)

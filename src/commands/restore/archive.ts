@@ -13,7 +13,11 @@ import { listedOnce } from '../../storage/wrappers.ts'
 import { bytesToText, textToBytes, type ByteString } from '../../util/byte-string.ts'
 import { messageOf } from '../../util/error.ts'
 import type { Repository } from '../../core/repository.ts'
+import { windowOf, type RecoverableWindow } from '../../core/window/read.ts'
+import type { FoundStop } from '../../core/window/stop-target.ts'
+import { timeReach } from '../../core/window/time-reach.ts'
 import type { CommandContext } from '../context.ts'
+import { commitFacts } from './commits.ts'
 import { recoveryPolicy } from './options.ts'
 import { markHandled } from '../../util/mark-handled.ts'
 
@@ -75,6 +79,13 @@ export interface ArchiveQuestion {
   /** backup.info of the repository with the backup. */
   readonly info: BackupInfo
   readonly target: RecoveryTarget | undefined
+  /** The record at which recovery stops, if it was searched. */
+  readonly found?: FoundStop
+}
+
+/** How far the WAL leads, and the points in time that can be reached with all backups. */
+export interface ArchiveAnswer extends Reachability {
+  readonly window?: RecoverableWindow
 }
 
 /** Starts the request early, for a store with network latency; the caller that awaits it receives the failure. */
@@ -82,7 +93,7 @@ export function askEarly(
   ctx: Context,
   repository: Repository,
   question: ArchiveQuestion,
-): Promise<Reachability> | undefined {
+): Promise<ArchiveAnswer> | undefined {
   if (repository.storage.parallel === undefined) return undefined
   const asked = checkArchive(ctx, repository, question)
   markHandled(asked)
@@ -96,8 +107,8 @@ export function askEarly(
 export async function checkArchive(
   ctx: Context,
   repository: Repository,
-  { span, info, target }: ArchiveQuestion,
-): Promise<Reachability> {
+  { span, info, target, found }: ArchiveQuestion,
+): Promise<ArchiveAnswer> {
   const { label, online, version, historyId, archiveStart, lsnStart } = span
   const { signal, log, stanza, clock } = ctx
   const now = clock.nowMs() / 1000
@@ -112,25 +123,31 @@ export async function checkArchive(
   const archive =
     repository.cipher === undefined ? undefined : await loadArchiveInfo(repository, stanza, { signal, log })
   const archiveId = `${version}-${historyId}`
+  const major = majorOf({ version })
   const { type, targetTimeline } = policy
   const storage = listedOnce(repository.storage, archiveIdPath(stanza, archiveId))
   const timelines = await checkTargetTimeline(storage, {
     ...{ stanza, archiveId, type, signal },
     cipherPass: archive?.cipherPass,
-    major: majorOf({ version }),
-    targetTimeline,
+    ...{ major, targetTimeline },
     backup: { label, timeline: timelineOf(archiveStart), lsnStart: parseLsn(lsnStart) },
   })
   const { lsnStop, timestampStop, archiveCopy } = span
   if (lsnStop === undefined) return UNKNOWN
-  const positions = info.backups.filter((entry) => entry.historyId === historyId).flatMap(positionsOf)
+  const backups = info.backups.filter((entry) => entry.historyId === historyId)
+  const backup = { label, lsnStart: parseLsn(lsnStart), lsnStop: parseLsn(lsnStop), timestampStop, archiveCopy }
   try {
-    return await checkReach(storage, {
-      ...{ type, target, stanza, archiveId, timelines, positions, signal },
-      backup: { label, lsnStart: parseLsn(lsnStart), lsnStop: parseLsn(lsnStop), timestampStop, archiveCopy },
-      now,
+    const timeline = timelines.at(-1)!.timeline
+    const cipherPass = archive?.cipherPass
+    const facts = await commitFacts(ctx, { ...repository, storage }, { archiveId, cipherPass, backups, timeline })
+    const time = found === undefined ? timeOf(target, policy.targetExclusive) : undefined
+    const reach = await checkReach(storage, {
+      ...{ type, target, stanza, archiveId, timelines, backup, major, now, found, signal },
+      positions: backups.flatMap(positionsOf),
+      commits: facts === undefined || time === undefined ? undefined : timeReach(facts, backup, time),
       isElsewhere: (segment) => isElsewhere(ctx, repository, archiveId, segment),
     })
+    return { ...reach, window: facts === undefined ? undefined : windowOf(archiveId, facts) }
   } catch (error) {
     signal.throwIfAborted()
     const message = `cannot check whether the archive reaches the target: ${messageOf(error)}`
@@ -138,9 +155,14 @@ export async function checkArchive(
   }
 }
 
+/** A target time, microseconds since 1970; undefined: another target. */
+export function timeOf(target: RecoveryTarget | undefined, exclusive: boolean) {
+  return target?.seconds === undefined ? undefined : { micros: Math.round(target.seconds * 1e6), exclusive }
+}
+
 const UNKNOWN: Reachability = { verdict: 'unknown', findings: [] }
 
-function positionsOf({ archiveStart, archiveStop, lsnStart, lsnStop }: BackupEntry) {
+export function positionsOf({ archiveStart, archiveStop, lsnStart, lsnStop }: BackupEntry) {
   return [
     ...(archiveStart === null || lsnStart === undefined ? [] : [{ segment: archiveStart, lsn: parseLsn(lsnStart) }]),
     // The backup stopped just before this LSN, which may be the beginning of the next segment.

@@ -2,10 +2,10 @@ import { loadBackupInfo } from '../../core/backup-info-store.ts'
 import { loadManifest } from '../../core/manifest-store.ts'
 import type { jobHandlers } from '../../core/jobs.ts'
 import type { Repository } from '../../core/repository.ts'
-import type { Reachability } from '../../core/restore/reachable.ts'
+import type { FoundTarget } from '../../core/restore/plan-report.ts'
 import { recoverySettings, type RecoveryPolicy } from '../../core/restore/recovery.ts'
 import { assertRestorable } from '../../core/restore/restorable.ts'
-import { selectSet, type RepositoryBackups, type SetRequest } from '../../core/restore/select-set.ts'
+import { selectSet, type RepositoryBackups, type SelectedSet, type SetRequest } from '../../core/restore/select-set.ts'
 import type { BackupEntry, BackupInfo } from '../../format/backup-info.ts'
 import type { Manifest } from '../../format/manifest.ts'
 import { toPlainError } from '../../util/error.ts'
@@ -13,7 +13,8 @@ import { zonedDateTime } from '../../util/local-time.ts'
 import { repoId } from '../../util/repo-id.ts'
 import type { Executor } from '../../worker/executor.ts'
 import type { CommandContext } from '../context.ts'
-import { askEarly, checkArchive, isSameSpan, listedSpan, majorOf, manifestSpan } from './archive.ts'
+import { askEarly, checkArchive, isSameSpan, listedSpan, majorOf, manifestSpan, type ArchiveAnswer } from './archive.ts'
+import { findTarget } from './find.ts'
 import { recoveryPolicy, requestedSet, type RequestedSet } from './options.ts'
 import type { Problems } from './problems.ts'
 
@@ -23,7 +24,9 @@ export interface Chosen extends Selected {
   readonly why: string
   readonly original: Manifest
   readonly policy: RecoveryPolicy
-  readonly reach: Reachability
+  readonly reach: ArchiveAnswer
+  /** Of --find-target. */
+  readonly found?: FoundTarget
 }
 
 /** The backup that matches a request. */
@@ -40,8 +43,18 @@ export async function selectBackup(
   { set }: RequestedSet,
   warn: (message: string) => void,
 ): Promise<Selected> {
-  const backups = await readBackups(ctx, repositories)
-  const { repoKey, entry, info } = selectSet(backups, set, { warn, showTime: zonedDateTime })
+  return selectedOf(repositories, selectFrom(await readBackups(ctx, repositories), set, warn))
+}
+
+function selectFrom(
+  backups: readonly RepositoryBackups[],
+  set: SetRequest,
+  warn: (message: string) => void,
+): SelectedSet {
+  return selectSet(backups, set, { warn, showTime: zonedDateTime })
+}
+
+function selectedOf(repositories: readonly Repository[], { repoKey, entry, info }: SelectedSet): Selected {
   return { repository: repositories.find(({ key }) => key === repoKey)!, info, entry }
 }
 
@@ -54,15 +67,20 @@ export async function chooseBackup(
 ): Promise<Chosen> {
   const { log, signal, stanza } = ctx
   const request = requestedSet(ctx)
-  const selected = await selectBackup(ctx, repositories, request, (message) => problems.warn(message))
-  const { repository, info, entry } = selected
+  const backups = await readBackups(ctx, repositories)
+  const search = await findTarget(ctx, repositories, backups, request, problems)
+  const { repository, info, entry } = selectedOf(
+    repositories,
+    search?.selected ?? selectFrom(backups, request.set, (message) => problems.warn(message)),
+  )
   const { label, sizeBytes } = entry
   // The manifest, which is loaded now, says how many files that are.
   executor?.expect({ bytes: sizeBytes })
   // backup.info contains the WAL range of the backup, so the archive is read while the manifest is being loaded; the
   // manifest's range is the valid one.
   const listed = listedSpan(entry, info)
-  const asked = askEarly(ctx, repository, { span: listed, info, target: request.target })
+  const question = { info, target: request.target, found: search?.found.stop }
+  const asked = askEarly(ctx, repository, { span: listed, ...question })
   const original = await loadManifest(repository.storage, stanza, label, info, { signal, log })
   await assertRestorable(original, label)
 
@@ -73,14 +91,16 @@ export async function chooseBackup(
   const reach =
     asked !== undefined && isSameSpan(listed, span)
       ? await asked
-      : await checkArchive(ctx, repository, { span, info, target: request.target })
+      : await checkArchive(ctx, repository, { span, ...question })
   for (const finding of reach.findings) problems.add(finding)
   const from = online ? `, recovery will start at ${zonedDateTime(original.timestampStart)}` : ''
   if (!ctx.options.dryRun) log.info(`${repoId(repository.key)}: restore backup set ${label}${from}`)
-  return { repository, info, entry, why: reasonFor(request.set), original, policy, reach }
+  const why = reasonFor(request.set, search !== undefined)
+  return { repository, info, entry, why, original, policy, reach, found: search?.found }
 }
 
-function reasonFor(request: SetRequest): string {
+function reasonFor(request: SetRequest, isFound: boolean): string {
+  if (isFound && request.kind !== 'set') return 'the newest backup that ended before the target in the WAL'
   switch (request.kind) {
     case 'set':
       return 'requested with --set'

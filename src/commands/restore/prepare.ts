@@ -77,7 +77,7 @@ export async function prepareRestore(
 }
 
 export function reportPlan(ctx: Context, prepared: PreparedRestore, problems: Problems): RestorePlanReport {
-  const { repository, info, entry, why, policy, reach, major, target, space } = prepared
+  const { repository, info, entry, why, policy, reach, found, major, target, space } = prepared
   const files = totalsOf(target.plan)
   return {
     stanza: ctx.stanza,
@@ -86,6 +86,8 @@ export function reportPlan(ctx: Context, prepared: PreparedRestore, problems: Pr
     why,
     policy,
     verdict: reach.verdict,
+    found,
+    window: reach.window,
     wal: reach.wal,
     files,
     fileSystems: space,

@@ -25,6 +25,13 @@ export const restoreOptions = defineOptions({
     commands: ['drill'],
     default: '/var/tmp/pgts-drill',
   },
+  'find-target': {
+    summary: 'Look up the target in the archived WAL: choose the backup by it, and refuse an unknown one.',
+    type: 'bool',
+    commands: ['restore'],
+    default: 'n',
+    depend: { option: 'type', values: ['name', 'time', 'xid'] },
+  },
   'link-all': {
     summary: 'Restore every symbolic link with its destination.',
     type: 'bool',

@@ -11,7 +11,7 @@ import { loadArchiveInfo } from '../archive-info-store.ts'
 import { loadBackupInfo } from '../backup-info-store.ts'
 import { loadManifest } from '../manifest-store.ts'
 import type { Repository } from '../repository.ts'
-import { recoverableWindow, type RecoverableWindow } from '../window/read.ts'
+import { recoverableWindow, windowLimits, type RecoverableWindow } from '../window/read.ts'
 import { archiveIdFor, archiveLayout, type ArchiveLayout } from './archive-range.ts'
 import {
   STATUS,
@@ -152,10 +152,6 @@ interface ArchiveOf {
   readonly history: BackupHistory
 }
 
-/** What info may read: it lists names only, and a few files. */
-const MOST_LISTINGS = { disk: 256, store: 8 }
-const MOST_READS = 32
-
 /** Only an addition to the report: without it, everything else is shown. */
 async function windowOf(
   { repository, stanza, signal }: StanzaRequest,
@@ -166,8 +162,7 @@ async function windowOf(
       ...{ storage: repository.storage, stanza, archiveId, layout, signal },
       ...(archive.cipherPass === undefined ? {} : { cipherPass: archive.cipherPass }),
       backups: info.backups.filter(({ historyId }) => historyId === history.id),
-      mostListings: MOST_LISTINGS[repository.storage.parallel === undefined ? 'disk' : 'store'],
-      mostReads: MOST_READS,
+      ...windowLimits(repository.storage),
     })
   } catch {
     signal.throwIfAborted()

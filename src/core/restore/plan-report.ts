@@ -3,6 +3,8 @@ import type { Verdict, WalRange } from './reachable.ts'
 import type { ExpectedDuration } from './expected-duration.ts'
 import type { PlannedFile, RestorePlan } from './plan.ts'
 import type { RecoveryPolicy } from './recovery.ts'
+import type { FoundStop } from '../window/stop-target.ts'
+import type { RecoverableWindow } from '../window/read.ts'
 import type { FileSystemSpace } from './space.ts'
 import type { ByteString } from '../../util/byte-string.ts'
 
@@ -23,6 +25,10 @@ export interface RestorePlanReport {
   readonly why: string
   readonly policy: RecoveryPolicy
   readonly verdict: Verdict
+  /** Of --find-target. */
+  readonly found?: FoundTarget
+  /** The points in time that can be reached with all backups; absent: not known, or not of interest. */
+  readonly window?: RecoverableWindow
   /** Absent: the archive was not read. */
   readonly wal?: WalRange
   readonly files: FileTotals
@@ -31,6 +37,18 @@ export interface RestorePlanReport {
   /** Absent: unknown. */
   readonly duration?: ExpectedDuration
   readonly problems: readonly Problem[]
+}
+
+/** The record at which recovery stops. */
+export interface FoundTarget {
+  /** For a target time the first later commit or abort: recovery stops before it. */
+  readonly stop: FoundStop
+  /** For a target time: the last commit or abort that is recovered, if it is near. */
+  readonly before?: FoundStop
+  /** Restore points of the same name in the WAL after it. */
+  readonly others: readonly FoundStop[]
+  /** Number of WAL segments that were read to find it. */
+  readonly segmentsRead: number
 }
 
 /** The recovery settings that will be written. */

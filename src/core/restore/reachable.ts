@@ -1,9 +1,19 @@
-import { formatLsn, segmentOfLsn, timelineOf, type Lsn, type WalSegment } from '../../format/wal-segment.ts'
+import {
+  formatLsn,
+  lsnOfSegment,
+  segmentOfLsn,
+  timelineOf,
+  type Lsn,
+  type WalSegment,
+} from '../../format/wal-segment.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
-import { zonedDateTime } from '../../util/local-time.ts'
+import { microsText, zonedDateTime } from '../../util/local-time.ts'
+import type { FoundStop } from '../window/stop-target.ts'
+import type { TimeReach } from '../window/time-reach.ts'
 import type { RestoreType } from './recovery.ts'
 import type { RecoveryTarget } from './recovery-target.ts'
-import { segmentSizeFrom, walReach, type Reach, type TimelinePart, type WalPosition } from './wal-reach.ts'
+import type { TimelinePart } from './wal-path.ts'
+import { segmentSizeFrom, walReach, type Reach, type WalPosition } from './wal-reach.ts'
 import { bytesToText } from '../../util/byte-string.ts'
 
 export type Verdict = 'reachable' | 'unreachable' | 'unknown'
@@ -64,6 +74,12 @@ export interface TargetRequest {
   /** Bytes, where it is known. */
   readonly segmentSize?: number
   readonly now: number
+  /** The record at which recovery stops, if it was searched. */
+  readonly found?: FoundStop
+  /** For a target time: what the recorded commit times say. */
+  readonly commits?: TimeReach
+  /** Major version of PostgreSQL. */
+  readonly major: number
   /** True if another repository that recovery uses has this segment. */
   readonly isElsewhere: (segment: WalSegment) => Promise<boolean>
   readonly signal: AbortSignal
@@ -95,7 +111,7 @@ export async function checkReach(storage: StorageDriver, request: TargetRequest)
     const early = tooEarly(`target LSN ${bytesToText(target!.text)}`, backup, when)
     return { verdict: 'unreachable', findings: [{ kind: 'target', ...early }] }
   }
-  if (seconds !== undefined && seconds < backup.timestampStop) {
+  if (seconds !== undefined && seconds < backup.timestampStop && request.found === undefined) {
     // An idle server may have committed nothing from the target to the stop: then recovery stops after it.
     const when = `at ${zonedDateTime(backup.timestampStop)}`
     const early = tooEarly(`target time '${bytesToText(target!.text)}'`, backup, when)
@@ -120,14 +136,16 @@ export function inFuture(target: RecoveryTarget | undefined, now: number): Findi
   return { kind: 'target', message, hints: [OMIT_TARGET, NOT_STARTED] }
 }
 
-function judge(wal: WalRange, { type, target, backup }: TargetRequest): Pick<Reachability, 'verdict' | 'findings'> {
+function judge(wal: WalRange, request: TargetRequest): Pick<Reachability, 'verdict' | 'findings'> {
+  const { type, target, backup, found } = request
   const { missing, gap } = wal
-  const isWanted = target?.seconds !== undefined || target?.lsn !== undefined
+  const isWanted =
+    target !== undefined && (target.seconds !== undefined || target.lsn !== undefined || found !== undefined)
   const known = type === 'default' || type === 'immediate' || isWanted
   if (missing === undefined) return { verdict: known ? 'reachable' : 'unknown', findings: [] }
   const isNeeded = missing <= segmentOfLsn(backup.lsnStop - 1n, timelineOf(missing), wal.segmentSize)
   if (isNeeded) return { verdict: 'unreachable', findings: [withoutBackupWal(missing, gap, backup)] }
-  if (isWanted) return beyond(wal, target)
+  if (isWanted) return beyond(wal, target, request)
   if (!gap) return { verdict: known ? 'reachable' : 'unknown', findings: [] }
   const message = gapText(missing)
   if (type === 'default') {
@@ -139,8 +157,14 @@ function judge(wal: WalRange, { type, target, backup }: TargetRequest): Pick<Rea
 }
 
 /** The archive has every segment up to the missing one, which is not enough for the target. */
-function beyond(wal: WalRange, target: RecoveryTarget): Pick<Reachability, 'verdict' | 'findings'> {
+function beyond(
+  wal: WalRange,
+  target: RecoveryTarget,
+  { commits, major }: TargetRequest,
+): Pick<Reachability, 'verdict' | 'findings'> {
   const { missing, last, gap, storedMs } = wal
+  if (commits?.kind === 'beyond')
+    return { verdict: 'unreachable', findings: [afterLastCommit(wal, target, commits, major)] }
   const shown = bytesToText(target.text)
   const fails =
     target.lsn === undefined
@@ -158,11 +182,41 @@ function beyond(wal: WalRange, target: RecoveryTarget): Pick<Reachability, 'verd
 
 const CLOCK_TOLERANCE_MS = 60_000
 
+/** Every commit that recovery reaches is known, and none is later than the target. */
+function afterLastCommit(
+  { missing, gap }: WalRange,
+  { text }: RecoveryTarget,
+  { last, exclusive }: TimeReach & { kind: 'beyond' },
+  major: number,
+): Finding {
+  const shown = bytesToText(text)
+  const message =
+    last === undefined
+      ? `there is no commit after the backup in the archive: recovery does not reach the target time '${shown}'`
+      : `the last archived commit that recovery reaches is of ${microsText(last)}: it does not reach the target time '${shown}'`
+  const hints = [
+    ...(gap ? [gapText(missing!)] : []),
+    ...(last === undefined ? [] : [lastReachable(last, exclusive)]),
+    OMIT_TARGET,
+    NOT_STARTED,
+  ]
+  // Before 13 such a recovery ends with the last commit, which is what was requested unless WAL is missing.
+  return { kind: major >= STRICT_SINCE || gap ? 'target' : 'unlikely', message, hints }
+}
+
+/** From this version on a server does not start if it has not reached its target. */
+export const STRICT_SINCE = 13
+
+/** Recovery to a time stops before the first later commit, so that of the last one cannot be reached itself. */
+export function lastReachable(lastCommit: number, exclusive: boolean): string {
+  return `latest reachable target: ${microsText(exclusive ? lastCommit : lastCommit - 1)}`
+}
+
 function gapText(missing: WalSegment): string {
   return `WAL segment ${missing} is not in the archive, but later ones are: recovery ends before it`
 }
 
-const OMIT_TARGET = 'omit --type and --target to recover as far as the archive goes'
+export const OMIT_TARGET = 'omit --type and --target to recover as far as the archive goes'
 const NOT_STARTED =
   'PostgreSQL 13 and newer will not start without reaching the target; older versions end recovery there'
 
@@ -182,8 +236,9 @@ function tooEarly(shown: string, { label }: BackupSpan, when: string): Omit<Find
 }
 
 function reachOf(storage: StorageDriver, request: TargetRequest, segmentSize: number): Promise<Reach> {
-  const { type, target, backup, stanza, archiveId, timelines, signal } = request
+  const { type, target, backup, stanza, archiveId, timelines, found, commits, signal } = request
   const { seconds, lsn } = target ?? {}
+  const needed = found?.segment ?? (commits?.kind === 'reached' ? commits.segment : undefined)
   const [firstCarried, lastCarried] = [backup.lsnStart, backup.lsnStop - 1n].map((position) =>
     segmentOfLsn(position, timelines[0]!.timeline, segmentSize),
   ) as [WalSegment, WalSegment]
@@ -194,7 +249,9 @@ function reachOf(storage: StorageDriver, request: TargetRequest, segmentSize: nu
     isEnough: (endLsn, storedMs) => {
       if (endLsn < backup.lsnStop) return false
       if (type === 'immediate') return true
+      if (needed !== undefined) return endLsn > lsnOfSegment(needed, segmentSize)
       if (lsn !== undefined) return endLsn > lsn
+      if (commits?.kind === 'beyond') return false
       // A segment is stored after all its records were written. Stores round the time down to seconds.
       return seconds !== undefined && storedMs + 1000 >= seconds * 1000
     },

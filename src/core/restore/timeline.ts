@@ -12,7 +12,7 @@ import { isPgtsError, PgtsError } from '../../util/error.ts'
 import { readArchived } from '../archive/find.ts'
 import { RECOVERY_SETTINGS_SINCE, type RestoreType } from './recovery.ts'
 import { parseTargetTimeline } from './recovery-target.ts'
-import type { TimelinePart } from './wal-reach.ts'
+import type { TimelinePart } from './wal-path.ts'
 import { asBytes, bytesToText, type ByteString } from '../../util/byte-string.ts'
 
 export interface TimelineRequest {

@@ -11,13 +11,7 @@ import {
 } from '../../format/wal-segment.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 import { inParallel } from '../../util/parallel.ts'
-
-/** The WAL of one timeline that a recovery reads: to the segment in which the next timeline begins, or without end. */
-export interface TimelinePart {
-  readonly timeline: number
-  /** LSN at which recovery switches to the next timeline. */
-  readonly endLsn?: Lsn
-}
+import { WalPath, type TimelinePart } from './wal-path.ts'
 
 export interface ReachRequest {
   readonly stanza: string
@@ -121,8 +115,7 @@ class Walk {
   /** Segments of the directories listed so far, with their times. */
   readonly #segments = new Map<string, number>()
   readonly #unlisted: Set<string>
-  #part = 0
-  #lsn: Lsn
+  readonly #path: WalPath
   #last: WalSegment | undefined
   #storedMs = 0
   segments = 0
@@ -130,8 +123,7 @@ class Walk {
   constructor(request: ReachRequest, directories: readonly string[]) {
     this.#request = request
     this.#unlisted = new Set(directories)
-    // Round down to the beginning of the segment.
-    this.#lsn = request.startLsn - (request.startLsn % BigInt(request.segmentSize))
+    this.#path = new WalPath(request.timelines, request.startLsn, request.segmentSize)
   }
 
   listed(directory: string, segments: ReadonlyMap<string, number>): void {
@@ -141,9 +133,9 @@ class Walk {
 
   /** @returns undefined if the next directory has not been listed yet */
   advance(): Reach | undefined {
-    const { segmentSize, carried, isEnough } = this.#request
+    const { carried, isEnough } = this.#request
     for (;;) {
-      const segment = this.#next()
+      const { segment } = this.#path
       const storedMs = this.#segments.get(segment)
       if (storedMs === undefined && !carried(segment)) {
         return this.#unlisted.has(segment.slice(0, 16)) ? undefined : this.#withoutNext(segment)
@@ -151,19 +143,9 @@ class Walk {
       this.#last = segment
       this.segments++
       this.#storedMs = Math.max(this.#storedMs, storedMs ?? 0)
-      this.#lsn += BigInt(segmentSize)
-      if (isEnough(this.#lsn, this.#storedMs)) return { kind: 'enough', last: segment, ...this.#counts }
+      this.#path.advance()
+      if (isEnough(this.#path.lsn, this.#storedMs)) return { kind: 'enough', last: segment, ...this.#counts }
     }
-  }
-
-  /** After a switch within a segment, the segment of the new timeline contains the whole WAL of the segment. */
-  #next(): WalSegment {
-    const { timelines, segmentSize } = this.#request
-    for (; this.#part < timelines.length - 1; this.#part++) {
-      const { endLsn } = timelines[this.#part]!
-      if (endLsn === undefined || this.#lsn < endLsn - (endLsn % BigInt(segmentSize))) break
-    }
-    return segmentOfLsn(this.#lsn, timelines[this.#part]!.timeline, segmentSize)
   }
 
   #withoutNext(missing: WalSegment): Reach {
@@ -182,7 +164,7 @@ class Walk {
     const part = timelines.findIndex(({ timeline }) => timeline === timelineOf(segment))
     const lsn = lsnOfSegment(segment as WalSegment, segmentSize)
     const { endLsn } = timelines[part] ?? {}
-    return part >= this.#part && lsn > this.#lsn && (endLsn === undefined || lsn < endLsn)
+    return part >= this.#path.part && lsn > this.#path.lsn && (endLsn === undefined || lsn < endLsn)
   }
 }
 

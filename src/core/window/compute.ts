@@ -142,18 +142,18 @@ function reachOf(backup: WindowBackup, facts: WindowFacts, runs: readonly Run[])
 function missingBetween(before: Run, after: Run, { segmentSize, parts }: WindowFacts) {
   const [first, last] = [before.to + 1, after.from - 1]
   if (last < first) return { missing: 0 }
-  const name = (number: number) => nameOf(number, segmentSize, parts)
+  const name = (number: number) => segmentName(number, segmentSize, parts)
   return { first: name(first), last: name(last), missing: last - first + 1 }
 }
 
-function nameOf(number: number, segmentSize: number, parts: readonly WindowPart[]): WalSegment {
+export function segmentName(number: number, segmentSize: number, parts: readonly WindowPart[]): WalSegment {
   const size = BigInt(segmentSize)
   const part = parts.find(({ endLsn }) => endLsn === undefined || BigInt(number) < endLsn / size) ?? parts.at(-1)!
   return segmentOfLsn(BigInt(number) * size, part.timeline, segmentSize)
 }
 
 /** Neighbouring pieces on the path of the timelines. After a switch the segment of the new timeline contains all. */
-function runsOf({ segmentSize, parts, pieces }: WindowFacts): Run[] {
+export function runsOf({ segmentSize, parts, pieces }: WindowFacts): Run[] {
   const size = BigInt(segmentSize)
   const bounds = new Map<number, { readonly from: number; readonly to: number }>()
   let from = 0

@@ -4,23 +4,32 @@ import {
   nextWalSegment,
   parseLsn,
   parseTimelineHistory,
+  segmentOfLsn,
   timelineHistoryFile,
   timelineOf,
   type WalSegment,
 } from '../../format/wal-segment.ts'
 import type { WalTimes } from '../../format/wal-times.ts'
+import type { StorageDriver } from '../../storage/driver.ts'
 import { inParallel } from '../../util/parallel.ts'
 import { readArchived } from '../archive/find.ts'
 import { segmentsIn, type ArchiveLayout } from '../info/archive-range.ts'
 import { isDamage } from '../info-pair.ts'
-import { timeWindow, type TimeWindow, type WalPiece, type WindowBackup, type WindowPart } from './compute.ts'
+import {
+  timeWindow,
+  type TimeWindow,
+  type WalPiece,
+  type WindowBackup,
+  type WindowFacts,
+  type WindowPart,
+} from './compute.ts'
 import { hasNoHole, listGroups, loadIndex, type IndexRow } from './times-index.ts'
 import { loadGroup, type TimesArchive } from './times-store.ts'
 
 /** The recoverable window of one archive id in one repository. */
 export interface RecoverableWindow extends TimeWindow {
   readonly archiveId: string
-  /** The newest timeline, which recovery follows unless another one is requested. */
+  /** The timeline on which recovery ends: the newest one, unless another one is requested. */
   readonly timeline: number
 }
 
@@ -28,6 +37,8 @@ export interface WindowRequest extends TimesArchive {
   readonly layout: ArchiveLayout
   /** Backups of the same cluster. */
   readonly backups: readonly BackupEntry[]
+  /** On which recovery ends; default: the newest one. */
+  readonly timeline?: number
   /**
    * At most this many directories of the archive are listed whose segments are not all recorded, newest first. In the
    * others, scanned segments count as present, and so do those that were not scanned.
@@ -37,21 +48,37 @@ export interface WindowRequest extends TimesArchive {
   readonly mostReads: number
 }
 
+/** What a report may read: it lists names only, and a few files. */
+export function windowLimits({ parallel }: StorageDriver): Pick<WindowRequest, 'mostListings' | 'mostReads'> {
+  return { mostListings: parallel === undefined ? 256 : 8, mostReads: 32 }
+}
+
 /**
  * Reads what is known about commit times, and lists the archive only where something is not known.
  *
  * @returns undefined: no backup can be restored, or nothing is known about the WAL
  */
 export async function recoverableWindow(request: WindowRequest): Promise<RecoverableWindow | undefined> {
+  const facts = await windowFacts(request)
+  return facts === undefined ? undefined : windowOf(request.archiveId, facts)
+}
+
+export function windowOf(archiveId: string, facts: WindowFacts): RecoverableWindow | undefined {
+  const window = timeWindow(facts)
+  return window === undefined ? undefined : { archiveId, timeline: facts.parts.at(-1)!.timeline, ...window }
+}
+
+/** @returns undefined: no backup can be restored, or nothing is known about the WAL */
+export async function windowFacts(request: WindowRequest): Promise<WindowFacts | undefined> {
   const backups = request.backups.flatMap(windowBackup)
-  if (backups.length === 0 || request.layout.max === null) return undefined
-  const timeline = Math.max(...request.layout.timelines, ...request.layout.directories.map(timelineOf))
-  const [known, parts] = await Promise.all([loadKnown(request), partsOf(request, timeline)])
+  const { layout } = request
+  if (backups.length === 0 || layout.max === null) return undefined
+  const timeline = request.timeline ?? Math.max(...layout.timelines, ...layout.directories.map(timelineOf))
+  const parts = await partsOf(request, timeline)
+  const known = await loadKnown(request, parts)
   if (known === undefined) return undefined
   const { segmentSize } = known
-  const pieces = await present(request, known)
-  const window = timeWindow({ segmentSize, parts, pieces, backups })
-  return window === undefined ? undefined : { archiveId: request.archiveId, timeline, ...window }
+  return { segmentSize, parts, pieces: await present(request, known), backups }
 }
 
 function windowBackup(entry: BackupEntry): WindowBackup[] {
@@ -83,7 +110,7 @@ interface Known {
 }
 
 /** Scanned segments: from the index, and from the groups that it does not describe completely. */
-async function loadKnown(request: WindowRequest): Promise<Known | undefined> {
+async function loadKnown(request: WindowRequest, parts: readonly WindowPart[]): Promise<Known | undefined> {
   const index = await loadIndex(request)
   // The index names all groups, so that the number of requests does not grow with the archive.
   const groups = index?.open === undefined ? await listGroups(request) : [...index.rows.keys(), ...index.open].sort()
@@ -92,7 +119,8 @@ async function loadKnown(request: WindowRequest): Promise<Known | undefined> {
   const open: string[] = []
   for (const group of groups.reverse()) {
     const row = index?.rows.get(group)
-    const isWhole = row !== undefined && hasNoHole(row, index!.segmentSize)
+    const isWhole =
+      row !== undefined && hasNoHole(row, index!.segmentSize) && !isSwitchedIn(row, parts, index!.segmentSize)
     if (!isWhole && open.length < request.mostReads) open.push(group)
     else if (row !== undefined) pieces.push({ ...pieceOfRow(row), ...(isWhole ? {} : { scanned: false }) })
   }
@@ -103,6 +131,14 @@ async function loadKnown(request: WindowRequest): Promise<Known | undefined> {
     pieces.push(...piecesOf(times))
   }
   return segmentSize === undefined ? undefined : { segmentSize, pieces }
+}
+
+/** True if recovery leaves the timeline within the group: some of its commits are not on the path. */
+function isSwitchedIn({ first, last }: IndexRow, parts: readonly WindowPart[], segmentSize: number): boolean {
+  const { endLsn } = parts.find(({ timeline }) => timeline === timelineOf(first)) ?? {}
+  if (endLsn === undefined) return false
+  const end = segmentOfLsn(endLsn, timelineOf(first), segmentSize)
+  return first <= end && end <= last
 }
 
 function pieceOfRow({ first, last, times, incomplete }: IndexRow): WalPiece {

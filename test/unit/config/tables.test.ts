@@ -23,6 +23,7 @@ describe('the option table', () => {
       'doctor-window',
       'drill-path',
       'file',
+      'find-target',
       'interval',
       'keep',
       'listen',

@@ -59,6 +59,7 @@ const request = (more: Partial<TargetRequest> = {}): TargetRequest => ({
   backup,
   positions,
   now: STORED + 3600,
+  major: 15,
   isElsewhere: () => Promise.resolve(false),
   signal: new AbortController().signal,
   ...more,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { checkTargetTimeline, type TimelineRequest } from '../../../../src/core/restore/timeline.ts'
-import type { TimelinePart } from '../../../../src/core/restore/wal-reach.ts'
+import type { TimelinePart } from '../../../../src/core/restore/wal-path.ts'
 import { memoryStorage } from '../../../../src/storage/memory.ts'
 import { putFile } from '../../../../src/storage/whole-file.ts'
 import type { StorageDriver } from '../../../../src/storage/driver.ts'
