@@ -1,11 +1,14 @@
+import { readFileSync } from 'node:fs'
 import { listDrills } from '../core/drill/store.ts'
+import { parseExamined, type Examined } from '../core/report/examined.ts'
 import { buildInfo } from '../core/info/build.ts'
 import type { InfoArchive, InfoStanza } from '../core/info/report.ts'
 import type { Repository } from '../core/repository.ts'
 import type { RepositoryReport, SiteReport, StanzaReport } from '../core/report/report-data.ts'
 import { walPerDay } from '../core/report/wal-days.ts'
-import { textToBytes } from '../util/byte-string.ts'
-import { messageOf } from '../util/error.ts'
+import { bytesToText, textToBytes } from '../util/byte-string.ts'
+import { messageOf, PgtsError } from '../util/error.ts'
+import { reasonOf } from '../util/lock-path.ts'
 import { readLocks } from '../util/lock.ts'
 import type { CommandContext } from './context.ts'
 
@@ -25,7 +28,29 @@ export async function report(ctx: CommandContext<'report'>): Promise<SiteReport>
     locksOf: (name) => readLocks(options.lockPath, name),
     signal,
   })
-  return { createdSeconds, stanzas: await Promise.all(stanzas.map((info) => stanzaReport(ctx, info, createdSeconds))) }
+  const examined = (options.findings ?? []).map(readExamined)
+  return {
+    createdSeconds,
+    stanzas: await Promise.all(
+      stanzas.map(async (info) => ({
+        ...(await stanzaReport(ctx, info, createdSeconds)),
+        examined: examined.findLast((one) => one.stanza === bytesToText(info.name)),
+      })),
+    ),
+  }
+}
+
+function readExamined(file: string): Examined {
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch (error) {
+    throw new PgtsError('file-open', `cannot read the findings in '${file}': ${reasonOf(error)}`, {
+      hints: ['create it by: pgts --stanza=NAME doctor --output=json > FILE'],
+      cause: error,
+    })
+  }
+  return parseExamined(text, file)
 }
 
 async function stanzaReport(

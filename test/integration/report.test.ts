@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -81,6 +81,25 @@ describe('pgts report', () => {
     const { stdout } = await site.pgtsOk('report')
     const bars = [...stdout.matchAll(/ in (\d+) segments<\/title>/g)].map(([, count]) => Number(count))
     expect(bars.reduce((sum, count) => sum + count, 0)).toBe(segments.length)
+  })
+
+  test('shows the findings of doctor', async () => {
+    const { stdout } = await site.pgts(['doctor', '--output=json'])
+    const { findings } = JSON.parse(stdout) as { findings: { rule: string }[] }
+    const file = join(site.dir, 'doctor.json')
+    writeFileSync(file, stdout)
+    const { stdout: page } = await site.pgtsOk('report', `--findings=${file}`)
+    expect(findings.length).toBeGreaterThan(0)
+    expect(
+      [...page.matchAll(/<strong>(?:error|warning|notice)<\/strong>\s*<span class="quiet">([a-z-]+)/g)].map(
+        ([, rule]) => rule,
+      ),
+    ).toEqual(findings.map(({ rule }) => rule))
+    expectRefusal(await site.pgts(['report', `--findings=${site.dir}/absent.json`]), {
+      code: 41,
+      says: [`cannot read the findings in '${site.dir}/absent.json': no such file or directory`],
+      hint: 'doctor --output=json',
+    })
   })
 
   test('refuses a file that cannot be written', async () => {

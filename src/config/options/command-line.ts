@@ -114,6 +114,12 @@ export const commandLineOptions = defineOptions({
     section: 'command-line',
     commands: ['manifest', 'repo-ls'],
   },
+  findings: {
+    summary: 'File with the output of doctor --output=json, whose findings the page shows; can be repeated.',
+    type: 'list',
+    section: 'command-line',
+    commands: ['report'],
+  },
   force: {
     summary: 'Continue where the command would stop to protect existing data.',
     type: 'bool',

@@ -1,4 +1,5 @@
 import type { DrillRecord } from '../drill/record.ts'
+import type { Examined } from './examined.ts'
 import type { InfoStanza } from '../info/report.ts'
 import type { WalDay } from './wal-days.ts'
 
@@ -11,6 +12,8 @@ export interface SiteReport {
 
 export interface StanzaReport {
   readonly info: InfoStanza
+  /** Absent: none were given. */
+  readonly examined?: Examined
   readonly repositories: readonly RepositoryReport[]
 }
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { renderPage } from '../../../src/cli/render/page/page.ts'
+import { parseExamined } from '../../../src/core/report/examined.ts'
 import { linearScale, timeScale } from '../../../src/cli/render/page/scale.ts'
 import { aSiteReport, DAY, NOW } from '../../support/builders/site-report.ts'
 
@@ -51,6 +52,32 @@ describe('a page', () => {
     expect([...marks].map(([, kind]) => kind)).toEqual(['passed', 'error', 'failed', 'passed'])
     expect(plot).toContain('<td>the drill 2 did not succeed</td>')
   })
+
+  test('shows the findings of doctor with the next command', () => {
+    const report = aSiteReport({ backups: 1 })
+    const finding = {
+      rule: 'backup-age',
+      severity: 'error',
+      message: 'too old <b>',
+      why: 'It matters',
+      next: ['pgts backup'],
+    }
+    const text = JSON.stringify({ stanza: 'main', timeMs: NOW * 1000, findings: [finding] })
+    const examined = parseExamined(text, 'f.json')
+    const page = renderPage({ ...report, stanzas: report.stanzas.map((stanza) => ({ ...stanza, examined })) })
+    expect(page).toContain('too old &lt;b&gt;')
+    expect(page).toContain('<pre>pgts backup</pre>')
+    expect(page).toContain('<li class="bad">')
+    const none = { ...examined, findings: [] }
+    expect(renderPage({ ...report, stanzas: [{ ...report.stanzas[0]!, examined: none }] })).toContain('No findings by')
+  })
+
+  test.each(['', '[]', '{"stanza":"main"}', '{"stanza":"main","timeMs":1,"findings":[{"rule":1}]}'])(
+    'refuses %j as the output of doctor',
+    (text) => {
+      expect(() => parseExamined(text, 'f.json')).toThrow("'f.json' is not the output of doctor")
+    },
+  )
 
   test('shows gaps of the window with their range', () => {
     const page = renderPage(aSiteReport({ backups: 7, gap: true }))

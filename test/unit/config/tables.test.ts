@@ -24,6 +24,7 @@ describe('the option table', () => {
       'drill-path',
       'file',
       'find-target',
+      'findings',
       'interval',
       'keep',
       'listen',

@@ -11,6 +11,7 @@ import { endText, startText } from '../info-window-text.ts'
 import { counted, duration } from '../result.ts'
 import { added, durations, sizes, throughputs, walDays } from './charts.ts'
 import { drillPlot } from './drills.ts'
+import { findings } from './findings.ts'
 import { html, Markup, type Markup as Html } from './markup.ts'
 import { STYLE } from './style.ts'
 import { timeline } from './timeline.ts'
@@ -50,7 +51,7 @@ export function renderPage(report: SiteReport): string {
   }\n`
 }
 
-function section({ info, repositories }: StanzaReport, id: string, now: number): Html {
+function section({ info, repositories, examined }: StanzaReport, id: string, now: number): Html {
   const { current, name, repos, status } = info
   return html`<section>
     <h2>Stanza ${bytesToText(name)}</h2>
@@ -58,6 +59,7 @@ function section({ info, repositories }: StanzaReport, id: string, now: number):
       ${current === undefined ? undefined : `PostgreSQL ${current.version}, system id ${String(current.systemId)}. `}Status:
       ${status.message}.
     </p>
+    ${examined === undefined ? undefined : findings(examined)}
     ${repos.map(({ key, status: repoStatus }) => {
       const about = repositories.find(({ repoKey }) => repoKey === key)
       const backups = info.backups.filter(({ repoKey }) => repoKey === key)

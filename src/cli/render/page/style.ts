@@ -37,6 +37,9 @@ figcaption { display: flex; flex-wrap: wrap; gap: 0 1.5rem; align-items: baselin
 .passed { fill: var(--ok) } rect.error { stroke-dasharray: 2 2 } .failed { fill: var(--bad) }
 .size { fill: var(--full) } .stored { fill: var(--diff) }
 .line { fill: none; stroke-width: 2 } .line.size { stroke: var(--full) } .line.stored { stroke: var(--diff); stroke-dasharray: 6 3 }
+ul.findings { list-style: none; margin: .5rem 0; padding: 0 }
+.findings li { background: var(--tile); border-left: 4px solid var(--rule); border-radius: .4rem; margin: .5rem 0; padding: .5rem .8rem }
+.findings .bad { border-color: var(--bad) } .findings pre { overflow-x: auto; margin: .25rem 0 0; font-size: .85rem }
 details { font-size: .85rem } summary { cursor: pointer; color: var(--quiet) }
 table { border-collapse: collapse; margin: .5rem 0; font-variant-numeric: tabular-nums }
 caption { text-align: left; color: var(--quiet); padding-bottom: .25rem }
