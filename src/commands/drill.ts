@@ -11,6 +11,8 @@ import type { CommandContext } from './context.ts'
 import { rehearse, type DrillFacts, type Rehearsal } from './drill/rehearse.ts'
 import { restoringContext, selectForDrill } from './drill/restoring.ts'
 import type { Selected } from './restore/choose.ts'
+import { callHook } from './shared/call-hook.ts'
+import { withHookAfter } from './shared/hook-after.ts'
 
 type Context = CommandContext<'drill'>
 
@@ -25,7 +27,18 @@ export interface DrillReport extends DrillRecord {
  * Prove that a backup restores: restore it beside production, let a server recover it, check it, remove it, and record the result.
  * The report of a backup that is at fault is returned; everything else that goes wrong is an error.
  */
-export async function drill(ctx: Context): Promise<DrillReport> {
+export function drill(ctx: Context): Promise<DrillReport> {
+  return withHookAfter(
+    ctx,
+    () => restoreAndCheck(ctx),
+    ({ report, error, durationMs }) => {
+      const members = { ok: report?.result === 'passed', drill: report, error, durationMs }
+      return callHook(ctx, 'drill-after', ctx.options.hookDrillAfter, members)
+    },
+  )
+}
+
+async function restoreAndCheck(ctx: Context): Promise<DrillReport> {
   const { options, stanza, clock, log } = ctx
   const startedMs = clock.nowMs()
   const statements = (options.sql ?? []).flatMap(readStatements)

@@ -136,6 +136,35 @@ describe('hooks of a backup', () => {
     expect(await first).toMatchObject({ code: 0, stdout: expect.stringContaining('ended by SIGKILL') as string })
   }, 120_000)
 
+  test('of drill and doctor report what these found', async () => {
+    await site.pgtsOk('--type=full', 'backup')
+    const drill = await site.pgts([
+      `--drill-path=${place}/drill`,
+      `--hook-drill-after=${noting('drill')}; exit 3`,
+      'drill',
+    ])
+    expect(drill.code).toBe(0)
+    expect(drill.stdout).toContain('WARN: hook-drill-after failed: exit code 3')
+    expect(eventsOf('drill')).toEqual([
+      expect.objectContaining({
+        hook: 'drill-after',
+        ok: true,
+        drill: expect.objectContaining({ result: 'passed', repoKey: 1 }) as object,
+      }),
+    ])
+    const doctor = await site.pgts([`--doctor-window=3000d`, `--hook-doctor=${noting('doctor')}`, 'doctor'])
+    expect(doctor.code).toBe(104)
+    const [event] = eventsOf('doctor')
+    expect(event).toMatchObject({
+      hook: 'doctor',
+      stanza: 'main',
+      state: expect.stringMatching(/^(error|warning)$/) as string,
+    })
+    const rules = (event!['findings'] as { rule: string }[]).map(({ rule }) => rule)
+    expect(rules).toContain('window')
+    for (const rule of rules) expect(doctor.stdout).toContain(`[${rule}]`)
+  }, 240_000)
+
   test('that leave a process running keep no lock of the stanza', async () => {
     await site.pgtsOk(`--hook-backup-before=setsid sleep 1000 & echo $! >'${place}/pid'`, 'backup')
     started.push(Number(readFileSync(join(place, 'pid'), 'utf8')))

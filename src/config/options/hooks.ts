@@ -25,10 +25,20 @@ export const hookOptions = defineOptions({
     default: 'n',
     depend: { option: 'hook-backup-before', otherwise: 'n' },
   },
+  'hook-doctor': {
+    summary: 'Command to run when doctor has found errors or warnings.',
+    type: 'string',
+    commands: ['doctor'],
+  },
+  'hook-drill-after': {
+    summary: 'Command to run after a drill, also after one that failed.',
+    type: 'string',
+    commands: ['drill'],
+  },
   'hook-timeout': {
     summary: 'How long a hook may take before it is ended.',
     type: 'time',
-    commands: ['archive-push', 'backup'],
+    commands: ['archive-push', 'backup', 'doctor', 'drill'],
     range: ['100ms', '1d'],
     default: '1m',
   },

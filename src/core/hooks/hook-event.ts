@@ -21,6 +21,13 @@ export interface HookEvents {
     readonly error?: HookError
     readonly durationMs: number
   }
+  'drill-after': {
+    readonly ok: boolean
+    readonly drill?: object
+    readonly error?: HookError
+    readonly durationMs: number
+  }
+  doctor: { readonly state: 'error' | 'warning'; readonly findings: readonly object[] }
   'archive-failure': {
     readonly state: 'begun' | 'continues' | 'ended'
     readonly since: string
@@ -64,6 +71,16 @@ export const hookMeanings: { readonly [N in HookName]: Meanings<HookEvents[N]> }
     backup: 'The report of [backup](#backup); absent if no backup was completed.',
     error: `Absent without an error: ${ERROR}.`,
     durationMs: 'Duration of the run.',
+  },
+  'drill-after': {
+    ok: 'True if the backup passed.',
+    drill: 'The report of [drill](#drill); absent if the drill could not run.',
+    error: `Absent without an error: ${ERROR}.`,
+    durationMs: 'Duration of the run.',
+  },
+  doctor: {
+    state: 'The worst severity among the findings: error or warning.',
+    findings: 'As in the report of [doctor](#doctor).',
   },
   'archive-failure': {
     state: 'begun, continues or ended.',

@@ -36,6 +36,8 @@ describe('the option table', () => {
       'hook-backup-after',
       'hook-backup-before',
       'hook-backup-required',
+      'hook-doctor',
+      'hook-drill-after',
       'hook-timeout',
       'init-secrets',
       'random',
