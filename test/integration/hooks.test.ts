@@ -139,7 +139,7 @@ describe('hooks of a backup', () => {
   test('of drill and doctor report what these found', async () => {
     await site.pgtsOk('--type=full', 'backup')
     const drill = await site.pgts([
-      `--drill-path=${place}/drill`,
+      `--drill-path=${place}/scratch`,
       `--hook-drill-after=${noting('drill')}; exit 3`,
       'drill',
     ])

@@ -22,7 +22,7 @@ test.each([
   [
     'a number of directories',
     { name: 'removing WAL of repo1', unit: 'directories' as const, total: 40, done: 10, elapsedMs: 3000 },
-    80,
+    100,
     'removing WAL of repo1 [#####               ]  25% 10 of 40 directories, 9.0s left',
   ],
   ['only what fits into a narrow terminal', half, 50, 'copying [########            ]  40% 4GB of 10GB'],
