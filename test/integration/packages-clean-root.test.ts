@@ -105,7 +105,7 @@ afterAll(() => {
 test('every timer has its service, a valid calendar where systemd can check it, and the maintainer scripts are valid sh', () => {
   const units = join(projectRoot, 'scripts/package/files/systemd')
   const timers = readdirSync(units).filter((file) => file.endsWith('.timer'))
-  expect(timers).toHaveLength(4)
+  expect(timers).toHaveLength(6)
   for (const timer of timers) {
     const calendar = /^OnCalendar=(.*)$/m.exec(readFileSync(join(units, timer), 'utf8'))![1]!
     if (isInstalled('systemd-analyze')) execute('systemd-analyze', 'calendar', calendar)
