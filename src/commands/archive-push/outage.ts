@@ -12,8 +12,8 @@ import { resolveWalPath } from '../shared/wal-path.ts'
 type Context = CommandContext<'archive-push'>
 
 /**
- * Notes whether a call of PostgreSQL fails, and starts `hook-archive-failure` in a process of its own when an outage begins,
- * continues or ends. The call ends as it would without a hook.
+ * Notes whether a call for a file that PostgreSQL waits for fails, and starts `hook-archive-failure` in a process of its own when an
+ * outage begins, continues or ends. The call ends as it would without a hook.
  */
 export async function withOutageHook(
   ctx: Context,
@@ -54,7 +54,7 @@ export function outageFiles({ options, stanza }: Context): OutageFiles {
   return new OutageFiles(options.spoolPath, options.lockPath, stanza)
 }
 
-/** The file of this call, if PostgreSQL waits for it: an attempt of an operator says nothing about archiving. */
+/** The file of this call, if PostgreSQL waits for it: a failure with another file, by an operator, does not delay archiving. */
 async function waitingFile({ options, parameters, cwd }: Context): Promise<ByteString | undefined> {
   const path = await resolveWalPath('archive-push', parameters[0] ?? '', options.pg[0]?.path, cwd)
   return isReady(parentOf(path), baseName(path)) ? path : undefined
