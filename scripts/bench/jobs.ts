@@ -49,6 +49,7 @@ export function jobsFor(cluster: Cluster, finished: readonly string[], blocks: b
     { name: `restore of the incr, ${words}`, variant, prepare: emptyTarget, command: restore() },
     { name: `delta restore, nothing to do, ${words}`, variant, command: restore('--delta') },
   ]
+  const recovery = join(cluster.dataDir, 'pg_wal/RECOVERYXLOG')
   const archive = (tested: Program) => join(tested.dir, 'repo/archive/main', `${cluster.version}-1`)
   return [
     { name: 'version', variant: 'plain', command: (tested) => [tested.program, 'version'] },
@@ -94,8 +95,8 @@ export function jobsFor(cluster: Cluster, finished: readonly string[], blocks: b
     {
       name: `archive-get (${wal.length} segments, one call each)`,
       variant: 'plain',
-      command: (tested) =>
-        eachSegment(tested, (segment) => `archive-get ${segment} '${join(tested.dir, 'wal', segment)}'`),
+      // A server removes the file before the next call.
+      command: (tested) => eachSegment(tested, (segment) => `archive-get ${segment} '${recovery}'\nrm '${recovery}'`),
     },
     ...lifeJobs(cluster, settings),
   ]
