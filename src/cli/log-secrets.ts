@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import type { AnyResolved } from '../config/resolve.ts'
 import { groupOf, optionNames, optionRow, type OptionName } from '../config/option-table.ts'
 import { camel } from '../config/typed-options.ts'
@@ -19,7 +20,7 @@ export function secretFields(): readonly string[] {
   return [...new Set([...ofOptions, 'password', 'passphrase', 'token'])]
 }
 
-/** The values of secret options and variables of this run, the longest first. A path is no secret; what it names may be. */
+/** The values of secret options and variables of this run, the longest first. The path of a file is no secret, its content may be. */
 export function secretsOf(
   { values }: Pick<AnyResolved, 'values'>,
   env: Readonly<Record<string, string | undefined>>,
@@ -28,9 +29,12 @@ export function secretsOf(
   const ofOptions = [...values.values()].filter(({ option }) => names.has(option)).map(({ value }) => value)
   const ofVariables = Object.entries(env).flatMap(([name, value]) => (SECRET_VARIABLE.test(name) ? [value] : []))
   const texts = [...ofOptions, ...ofVariables].filter((value) => typeof value === 'string')
-  const secrets = texts.filter((text) => text.length >= LEAST_LENGTH && !text.startsWith('/'))
+  const secrets = texts.filter((text) => text.length >= LEAST_LENGTH && !isFile(text))
   return [...new Set(secrets)].sort((a, b) => b.length - a.length)
 }
+
+/** Base64 can begin with a slash, too. */
+const isFile = (text: string) => text.startsWith('/') && existsSync(text)
 
 /** @param json one record as JSON, in which texts are escaped */
 export function withoutSecrets(json: string, secrets: readonly string[]): string {

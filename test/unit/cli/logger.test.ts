@@ -329,7 +329,8 @@ describe('secrets', () => {
   const settings: [OptionName, string][] = [
     ['repo-cipher-pass', secret],
     ['repo-s3-key-secret', 'short'],
-    ['repo-gcs-key', '/etc/pgts/key.json'],
+    ['repo-gcs-key', import.meta.filename],
+    ['repo-azure-key', '/base64/that+begins+with+a+slash='],
     ['repo-azure-account', 'companybackups'],
     ['repo-path', '/var/lib/pgts'],
   ]
@@ -341,8 +342,8 @@ describe('secrets', () => {
   )
   const found = secretsOf({ values }, { PGPASSWORD: 'postgres-password', HOME: '/root/home', AWS_TOKEN: undefined })
 
-  test('are the values of secret options and variables, without paths, short words and names of accounts', () => {
-    expect(found).toEqual([secret, 'postgres-password'])
+  test('are the values of secret options and variables, without files, short words and names of accounts', () => {
+    expect(found).toEqual(['/base64/that+begins+with+a+slash=', secret, 'postgres-password'])
   })
 
   test.each(['text', 'json'] as const)('are redacted in messages and fields in the form %s', (format) => {
