@@ -263,16 +263,17 @@ describe('settings of the server', () => {
 describe('archiving', () => {
   test('an archive_command of another program, and one that cannot be found', async () => {
     await setting('archive_command', 'PATH=/nowhere pgts --config=/nowhere.conf --stanza=other archive-push %p')
-    const all = (await findings()).filter(({ rule }) => rule === 'archive-command')
-    expect(all.map(({ message }) => message.replace(/; it is: .*/, ''))).toEqual([
+    // Each value may fail for the archiver meanwhile, which is another finding.
+    const ofCommand = async () => (await findings()).filter(({ rule }) => rule === 'archive-command')
+    expect((await ofCommand()).map(({ message }) => message.replace(/; it is: .*/, ''))).toEqual([
       expect.stringMatching(/^archive_command starts pgts, which is in no directory of the server's PATH/),
       'archive_command names stanza other, and this is main',
       'archive_command names /nowhere.conf, which does not exist',
     ])
     await setting('archive_command', 'cp %p /somewhere')
-    expect((await findings())[0]?.message).toMatch(/^archive_command calls neither pgts nor pgbackrest/)
+    expect((await ofCommand())[0]?.message).toMatch(/^archive_command calls neither pgts nor pgbackrest/)
     await setting('archive_command', '')
-    expect(await found()).toEqual(['archive-command error'])
+    expect((await ofCommand()).map(({ severity }) => severity)).toEqual(['error'])
   })
 
   test('an archive_command that fails, files that wait, a stop file; the commands can be pasted', async () => {
