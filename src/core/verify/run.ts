@@ -1,4 +1,5 @@
 import type { Executor } from '../../worker/executor.ts'
+import { messageOf } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
 import type { jobHandlers } from '../jobs.ts'
 import type { Repository } from '../repository.ts'
@@ -166,7 +167,7 @@ class ProveRun {
     const kept = new Map([...memory].filter(([key]) => planned.has(key)))
     await saveMemory(repository.storage, stanza, kept).catch((error: unknown) => {
       signal.throwIfAborted()
-      log.warn(`cannot save the results for the next run, which reads everything again: ${String(error)}`)
+      log.warn(`cannot save the results for the next run, which reads everything again: ${messageOf(error)}`)
     })
   }
 
