@@ -139,7 +139,11 @@ export async function checkArchive(
   try {
     const timeline = timelines.at(-1)!.timeline
     const cipherPass = archive?.cipherPass
-    const facts = await commitFacts(ctx, { ...repository, storage }, { archiveId, cipherPass, backups, timeline })
+    // Commit times judge a target time, and a plan shows the window.
+    const facts =
+      ctx.options.dryRun || target?.seconds !== undefined
+        ? await commitFacts(ctx, { ...repository, storage }, { archiveId, cipherPass, backups, timeline })
+        : undefined
     const time = found === undefined ? timeOf(target, policy.targetExclusive) : undefined
     const reach = await checkReach(storage, {
       ...{ type, target, stanza, archiveId, timelines, backup, major, now, found, signal },
