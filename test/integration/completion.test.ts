@@ -91,7 +91,7 @@ test.skipIf(!isInstalled('fish'))('the completion of fish offers options, values
   }
   expect(offered('pgts backup --type=f')).toEqual(['--type=full'])
   expect(offered('pgts --stanza main backup --start-f')).toEqual(['--start-fast'])
-  expect(offered('pgts help dr')).toEqual(['dropped-table'])
+  expect(offered('pgts help dro')).toEqual(['dropped-table'])
   expect(offered('pgts expire --ty')).toEqual([])
 })
 
