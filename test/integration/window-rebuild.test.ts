@@ -25,7 +25,8 @@ async function recordedIn(config: string): Promise<Recorded> {
   const rows: Record<string, unknown> = {}
   let index: string | undefined
   for (const [name, { type }] of Object.entries(listed)) {
-    if (type !== 'file') continue
+    // A writer that is running replaces a file through a temporary one.
+    if (type !== 'file' || name.endsWith('.tmp')) continue
     const { stdout } = await pgts('repo-get', `pgts/main/wal-times/${name}`)
     if (name.endsWith('index.json')) index = stdout
     else {
