@@ -263,7 +263,7 @@ describe('settings of the server', () => {
 describe('archiving', () => {
   test('an archive_command of another program, and one that cannot be found', async () => {
     await setting('archive_command', 'PATH=/nowhere pgts --config=/nowhere.conf --stanza=other archive-push %p')
-    // Each value may fail for the archiver meanwhile, which is another finding.
+    // The archiver may call each value and fail, which is another finding.
     const ofCommand = async () => (await findings()).filter(({ rule }) => rule === 'archive-command')
     expect((await ofCommand()).map(({ message }) => message.replace(/; it is: .*/, ''))).toEqual([
       expect.stringMatching(/^archive_command starts pgts, which is in no directory of the server's PATH/),
