@@ -38,11 +38,11 @@ export class TerminalProgress implements ProgressDisplay {
     if (this.#state !== undefined) this.#state = { ...this.#state, done, total: total ?? this.#state.total }
   }
 
-  async plan(report: () => RestorePlanReport): Promise<void> {
+  async plan(report: () => Promise<RestorePlanReport>): Promise<void> {
     if (!this.#isTerminal) return
     const { restoreSummary } = await loadModule(() => import('./render/restore-plan.ts'))
     this.#bar?.hide()
-    process.stderr.write(printableLines(restoreSummary(report())))
+    process.stderr.write(printableLines(restoreSummary(await report())))
   }
 
   end(): void {

@@ -23,7 +23,7 @@ export interface ProgressDisplay {
   /** @param done of this phase so far. @param total if it has changed */
   done(done: number, total?: number): void
   /** Shows in short what a restore is about to do. @param report called only at a terminal */
-  plan(report: () => RestorePlanReport): Promise<void>
+  plan(report: () => Promise<RestorePlanReport>): Promise<void>
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { ExpectedDuration } from '../../core/restore/expected-duration.ts'
 import type { FoundTarget, RestorePlanReport } from '../../core/restore/plan-report.ts'
 import type { FoundStop } from '../../core/window/stop-target.ts'
 import { serialiseJson } from '../../format/canonical-json.ts'
@@ -59,8 +60,12 @@ export function restorePlanJson(plan: RestorePlanReport) {
       values: Object.fromEntries([...settings.values].map(([key, value]) => [key, bytesToText(value)])),
       signalFile: settings.signalFile === undefined ? null : bytesToText(settings.signalFile),
     },
-    duration: duration === undefined ? null : { seconds: duration.seconds, backup: duration.label },
+    duration: duration === undefined ? null : durationJson(duration),
   }
+}
+
+function durationJson({ seconds, label, drillMs }: ExpectedDuration) {
+  return { seconds, backup: label, drill: drillMs === undefined ? null : Math.floor(drillMs / 1000) }
 }
 
 function foundJson({ stop, before, others, segmentsRead }: FoundTarget) {

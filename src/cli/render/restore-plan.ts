@@ -1,3 +1,4 @@
+import type { ExpectedDuration } from '../../core/restore/expected-duration.ts'
 import { stopText } from '../../core/restore/find-messages.ts'
 import type { FileTotals, FoundTarget, Problem, RestorePlanReport } from '../../core/restore/plan-report.ts'
 import { quoteSetting } from '../../core/restore/recovery.ts'
@@ -146,8 +147,13 @@ function durationRows({ duration: expected, wal }: RestorePlanReport): Row[] {
   if (expected === undefined) return [['duration', `unknown${replay}`]]
   return [
     ['duration', `about ${duration(expected.seconds * 1000)}${replay}`],
-    ['', `at the rate of backup ${expected.label}`],
+    ['', rateText(expected)],
   ]
+}
+
+function rateText({ label, drillMs }: ExpectedDuration): string {
+  if (drillMs === undefined) return `at the rate of backup ${label}`
+  return `at the rate of the drill of ${zonedDateTime(Math.floor(drillMs / 1000))}`
 }
 
 function settingRows({ settings: { file, values, signalFile } }: RestorePlanReport): Row[] {

@@ -2,6 +2,9 @@ import type { jobHandlers } from '../../core/jobs.ts'
 import type { CopyMark } from '../../core/cluster-copy/copy-mark.ts'
 import { confirmExisting, refuseRunningServer } from '../../core/restore/check-target.ts'
 import { expectedDuration } from '../../core/restore/expected-duration.ts'
+import { listDrills } from '../../core/drill/store.ts'
+import type { DrillRecord } from '../../core/drill/record.ts'
+import type { Repository } from '../../core/repository.ts'
 import type { ExistingFiles } from '../../core/restore/plan.ts'
 import { totalsOf, type PlannedSettings, type RestorePlanReport } from '../../core/restore/plan-report.ts'
 import { prepareTarget, type PreparedTarget } from '../../core/restore/prepare.ts'
@@ -20,6 +23,9 @@ import { databaseChoice, remapPolicy } from './options.ts'
 import type { Problems } from './problems.ts'
 
 type Context = CommandContext<'restore'>
+
+/** So many of the newest drills are searched for one that measured a restore. */
+const RECENT_DRILLS = 5
 
 /** Refuses a running cluster, and deletes nothing in a directory that does not look like a cluster. */
 export function examineTarget({ options }: Context, pgPath: ByteString, problems: Problems): ExistingFiles {
@@ -76,7 +82,11 @@ export async function prepareRestore(
   return { ...chosen, major, target, space, mark }
 }
 
-export function reportPlan(ctx: Context, prepared: PreparedRestore, problems: Problems): RestorePlanReport {
+export async function reportPlan(
+  ctx: Context,
+  prepared: PreparedRestore,
+  problems: Problems,
+): Promise<RestorePlanReport> {
   const { repository, info, entry, why, policy, reach, found, major, target, space } = prepared
   const files = totalsOf(target.plan)
   return {
@@ -92,8 +102,22 @@ export function reportPlan(ctx: Context, prepared: PreparedRestore, problems: Pr
     files,
     fileSystems: space,
     settings: plannedSettings(policy, target, major),
-    duration: expectedDuration(info.backups, files.write.bytes + files.compare.bytes),
+    duration: expectedDuration(
+      info.backups,
+      await recentDrills(ctx, repository),
+      files.write.bytes + files.compare.bytes,
+    ),
     problems: problems.found,
+  }
+}
+
+/** They are for information only. */
+async function recentDrills({ stanza, signal }: Context, repository: Repository): Promise<readonly DrillRecord[]> {
+  try {
+    return await listDrills(repository, stanza, { signal, most: RECENT_DRILLS })
+  } catch {
+    signal.throwIfAborted()
+    return []
   }
 }
 
