@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { listDrills } from '../core/drill/store.ts'
 import { parseExamined, type Examined } from '../core/report/examined.ts'
 import { buildInfo } from '../core/info/build.ts'
-import type { InfoArchive, InfoStanza } from '../core/info/report.ts'
+import { currentArchive, type InfoStanza } from '../core/info/report.ts'
 import type { Repository } from '../core/repository.ts'
 import type { RepositoryReport, SiteReport, StanzaReport } from '../core/report/report-data.ts'
 import { walPerDay } from '../core/report/wal-days.ts'
@@ -80,7 +80,7 @@ async function repositoryReport(
       return []
     }
   }
-  const archiveId = currentArchive(info, key)?.archiveId
+  const archiveId = currentArchive(info.archives.filter(({ repoKey }) => repoKey === key))?.archiveId
   const since = createdSeconds - WAL_DAYS * DAY_SECONDS
   const [wal, drills] = await Promise.all([
     orNothing('the WAL', async () =>
@@ -91,11 +91,4 @@ async function repositoryReport(
     orNothing('the drills', () => listDrills(repository, info.name, { signal })),
   ])
   return { repoKey: key, wal, drills: drills.toReversed() }
-}
-
-/** The archive of the newest cluster. */
-function currentArchive({ archives }: InfoStanza, repoKey: number): InfoArchive | undefined {
-  return archives
-    .filter((archive) => archive.repoKey === repoKey)
-    .reduce<InfoArchive | undefined>((best, one) => (one.historyId > (best?.historyId ?? 0) ? one : best), undefined)
 }

@@ -1,4 +1,4 @@
-import type { InfoArchive } from '../info/report.ts'
+import { currentArchive, type InfoArchive } from '../info/report.ts'
 import type { RepositoryFacts, StanzaState } from './facts.ts'
 
 /** A repository that has the stanza. */
@@ -21,20 +21,12 @@ export function lastBackupMs({ stanza: { backups } }: ReadableRepository): numbe
   return backups.length === 0 ? undefined : Math.max(...backups.map(({ timestampStop }) => timestampStop * 1000))
 }
 
-/** The archive of the current cluster. */
-function currentArchive({ stanza: { archives } }: ReadableRepository): InfoArchive | undefined {
-  return archives.reduce<InfoArchive | undefined>(
-    (newest, one) => (newest === undefined || one.historyId > newest.historyId ? one : newest),
-    undefined,
-  )
-}
-
 export function newestSegment(repository: ReadableRepository): string | undefined {
-  return currentArchive(repository)?.max ?? undefined
+  return currentArchive(repository.stanza.archives)?.max ?? undefined
 }
 
 export function currentWindow(repository: ReadableRepository): InfoArchive['window'] {
-  return currentArchive(repository)?.window
+  return currentArchive(repository.stanza.archives)?.window
 }
 
 /** The usual time between two backups; undefined for fewer than three. @param timesMs of their ends */

@@ -1,3 +1,5 @@
+import { isObject } from '../../util/is-object.ts'
+
 /** `failed`: the backup is at fault. `error`: the drill could not run. */
 export type DrillResult = 'passed' | 'failed' | 'error'
 
@@ -95,10 +97,6 @@ function isCheck(value: unknown): value is DrillCheck {
     isOptional(detail, 'string') &&
     isCount(durationMs)
   )
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function isCount(value: unknown): boolean {

@@ -102,6 +102,14 @@ export interface InfoArchive {
   readonly window?: RecoverableWindow
 }
 
+/** The archive of the newest cluster among those of one repository. */
+export function currentArchive(archives: readonly InfoArchive[]): InfoArchive | undefined {
+  return archives.reduce<InfoArchive | undefined>(
+    (newest, one) => (newest === undefined || one.historyId > newest.historyId ? one : newest),
+    undefined,
+  )
+}
+
 export interface InfoBackup {
   readonly repoKey: number
   readonly historyId: number

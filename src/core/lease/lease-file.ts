@@ -1,5 +1,6 @@
 import { ownPath } from '../../format/repo-path.ts'
 import { bytes, type ByteString } from '../../util/byte-string.ts'
+import { isObject } from '../../util/is-object.ts'
 
 /** The command that holds the lease of a stanza, as recorded in the repository. */
 export interface Lease {
@@ -49,13 +50,13 @@ export function serialiseReleased(): Buffer {
 
 export function isReleased(bytes: Buffer): boolean {
   const value = parseJson(bytes)
-  return isRecord(value) && value.version === VERSION && value.released === true
+  return isObject(value) && value.version === VERSION && value.released === true
 }
 
 /** undefined: the file is invalid, or of a later version. It still means that a process holds the lease. */
 export function parseLease(bytes: Buffer): Lease | undefined {
   const value = parseJson(bytes)
-  if (!isRecord(value) || value.version !== VERSION) return undefined
+  if (!isObject(value) || value.version !== VERSION) return undefined
   const { token, host, pid, command, sinceMs, renewedMs, place } = value
   const times = [sinceMs, renewedMs].every((time) => Number.isSafeInteger(time) && Math.abs(time as number) <= MAX_TIME)
   if (typeof token !== 'string' || typeof host !== 'string' || typeof command !== 'string') return undefined
@@ -89,9 +90,5 @@ function shown(text: string): string {
 }
 
 function isPlace(value: unknown): value is HostPlace {
-  return isRecord(value) && ['boot', 'machine', 'lockPath'].every((key) => typeof value[key] === 'string')
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null
+  return isObject(value) && ['boot', 'machine', 'lockPath'].every((key) => typeof value[key] === 'string')
 }

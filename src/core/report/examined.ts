@@ -1,4 +1,5 @@
 import { PgtsError } from '../../util/error.ts'
+import { isObject } from '../../util/is-object.ts'
 import type { Finding } from '../doctor/rule.ts'
 
 /** What doctor found in a stanza. */
@@ -50,8 +51,4 @@ function isShownFinding(value: unknown): boolean {
     next.every((line) => typeof line === 'string') &&
     (repoKey === undefined || typeof repoKey === 'number')
   )
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null
 }
