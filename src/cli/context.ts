@@ -8,8 +8,7 @@ import type { LeaseRequest } from '../core/lease/lease.ts'
 import { launchEnvironment } from '../core/archive/launcher/launch-hint.ts'
 import { openRepository, type Repository, type RepositoryDescription } from '../core/repository.ts'
 import { archiveInfoName, backupInfoName, copyName } from '../format/repo-path.ts'
-import type { ClusterFiles } from '../postgres/cluster-access.ts'
-import { openClusterFiles } from '../postgres/registry.ts'
+import type { ClusterAccess } from '../postgres/cluster-access.ts'
 import { systemClock } from '../util/clock.ts'
 import { loadModule } from '../util/load-module.ts'
 import type { Logger } from '../util/log.ts'
@@ -28,7 +27,7 @@ export interface Surroundings {
   readonly continueAs: CommandContext['continueAs']
 }
 
-/** The context of a command; disposing it closes the repositories and the cluster. */
+/** The context of a command; disposing it closes the repositories and the clusters. */
 export interface OpenContext extends AsyncDisposable {
   readonly ctx: CommandContext
   readonly launcher: LauncherContext
@@ -50,7 +49,7 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
   setMaxListeners(0, signal)
   const stanza = options.stanza ?? ''
   let repositories: Promise<readonly Repository[]> | undefined
-  let cluster: Promise<ClusterFiles> | undefined
+  const clusters = new Clusters(resolved, { ...around, signal })
   const selected = options.repo.filter(({ key }) => options.repoKey === undefined || key === options.repoKey)
   const lockPath = options.lockPath ?? ''
   let descriptions: readonly RepositoryDescription[] | undefined
@@ -76,7 +75,7 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
     stanzaHints: resolved.stanzaHints,
     commandLineFor: (other: CommandName) => commandLineFor(resolved, other, cwd),
     repositories: () => (repositories ??= openAll(command, describe, log)),
-    cluster: () => (cluster ??= openClusterFiles({ kind: 'local' })),
+    cluster: (index = 0) => clusters.get(index),
     executor: async (used, most = Number.POSITIVE_INFINITY) => {
       const { openWorkers } = await loadModule(() => import('./workers.ts'))
       return openWorkers({
@@ -100,7 +99,34 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
   return {
     ctx,
     launcher: launcherContext(resolved, around, describe),
-    [Symbol.asyncDispose]: () => closeAll(repositories, cluster),
+    [Symbol.asyncDispose]: () => closeAll(repositories, clusters),
+  }
+}
+
+/** The clusters of one command, by their index in `options.pg`. */
+class Clusters implements AsyncDisposable {
+  readonly #resolved: AnyResolved
+  readonly #around: Surroundings
+  readonly #opened = new Map<number, Promise<ClusterAccess>>()
+
+  constructor(resolved: AnyResolved, around: Surroundings) {
+    this.#resolved = resolved
+    this.#around = around
+  }
+
+  get(index: number): Promise<ClusterAccess> {
+    const opened = this.#opened.get(index) ?? this.#open(index)
+    this.#opened.set(index, opened)
+    return opened
+  }
+
+  async #open(index: number): Promise<ClusterAccess> {
+    const { openCluster } = await loadModule(() => import('./cluster.ts'))
+    return openCluster(this.#resolved, this.#around, index)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const cluster of this.#opened.values()) await (await cluster.catch(() => undefined))?.[Symbol.asyncDispose]()
   }
 }
 
@@ -168,12 +194,9 @@ async function openAll(
 }
 
 /** Resources that could not be opened were reported by the command. */
-async function closeAll(
-  repositories: Promise<readonly Repository[]> | undefined,
-  cluster: Promise<ClusterFiles> | undefined,
-): Promise<void> {
+async function closeAll(repositories: Promise<readonly Repository[]> | undefined, clusters: Clusters): Promise<void> {
   for (const { storage } of (await repositories?.catch(() => undefined)) ?? []) await storage[Symbol.asyncDispose]()
-  await (await cluster?.catch(() => undefined))?.[Symbol.asyncDispose]()
+  await clusters[Symbol.asyncDispose]()
 }
 
 async function acquireLocksOf(

@@ -4,7 +4,7 @@ import { statEntry } from '../core/restore/file-system.ts'
 import { bytes, textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import type { CommandContext } from './context.ts'
-import { recordThisHost } from './shared/record-host.ts'
+import { recordArchivingHost } from './shared/record-host.ts'
 
 export interface ArchiveAllowReport {
   readonly stanza: string
@@ -32,7 +32,7 @@ export async function archiveAllow(ctx: CommandContext<'archive-allow'>): Promis
     })
   }
   // The record first: with it and without the mark a later restore in this directory is in place.
-  await recordThisHost(ctx, await ctx.repositories())
+  await recordArchivingHost(ctx, await ctx.repositories())
   const mark = readCopyMark(directory)
   const changed = removeCopyMark(directory)
   const reason = mark === undefined || mark === 'unknown' ? undefined : copyReasonText(mark.reason, mark.host)

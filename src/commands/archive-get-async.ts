@@ -13,6 +13,7 @@ import { removeLaunchHint } from '../core/archive/launcher/launch-hint.ts'
 import { prepareSpool, spoolPaths, pathsThrough } from '../core/archive/spool/spool-files.ts'
 import { removePid, tryHold, writePid } from '../core/archive/spool/spool-lock.ts'
 import { readControlFile } from '../postgres/control-file.ts'
+import { openClusterFiles } from '../postgres/registry.ts'
 import { bytes, textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import { every } from '../util/every.ts'
@@ -41,7 +42,7 @@ export async function archiveGetAsync(ctx: CommandContext<'archive-get'>, launch
     return
   }
   try {
-    const control = await readControlFile(await ctx.cluster(), textToBytes(pgPath), { signal })
+    const control = await readControlFile(await openClusterFiles({ kind: 'local' }), textToBytes(pgPath), { signal })
     const owner = spoolOwner(control.systemId, pgPath)
     if ((await claimSpool(spool, owner, 'get')) === 'busy') {
       log.info(`${options.spoolPath} is used by another cluster at the moment`)

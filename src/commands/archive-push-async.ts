@@ -23,13 +23,14 @@ import {
 } from '../core/archive/spool/spool-files.ts'
 import { removePid, tryHold, writePid } from '../core/archive/spool/spool-lock.ts'
 import { readControlFile } from '../postgres/control-file.ts'
+import { openClusterFiles } from '../postgres/registry.ts'
 import { textPath, textToBytes, type ByteString } from '../util/byte-string.ts'
 import { EXIT_CODES, PgtsError } from '../util/error.ts'
 import { every } from '../util/every.ts'
 import { stopFileOf } from '../util/stop-file.ts'
 import { leaveAfter } from '../util/stuck.ts'
 import { endReasons } from './shared/background-end.ts'
-import { recordThisHost } from './shared/record-host.ts'
+import { recordArchivingHost } from './shared/record-host.ts'
 import { refuseCopy } from './shared/refuse-copy.ts'
 import type { CommandContext, LauncherContext } from './context.ts'
 import { pushTargets } from './archive-push/targets.ts'
@@ -95,7 +96,7 @@ async function work(
   // Workers start on other cores while this thread prepares the spool.
   executor.warm(waiting(walPath, spool))
   await refuseCopy(ctx, [textToBytes(pgPath)])
-  const control = await readControlFile(await ctx.cluster(), textToBytes(pgPath), { signal })
+  const control = await readControlFile(await openClusterFiles({ kind: 'local' }), textToBytes(pgPath), { signal })
   const owner = spoolOwner(control.systemId, pgPath)
   if ((await claimSpool(spool, owner, 'push')) === 'busy') {
     throw new PgtsError('lock-acquire', `${options.spoolPath} is used by another cluster that has the same stanza`)
@@ -108,7 +109,7 @@ async function work(
   // Without a hint the next call starts Node, which checks what the launcher cannot.
   using _timer = every(HINT_MS, () => void removeLaunchHint(pgPath, stanza, 'archive-push'))
   writePid(spool, 'push')
-  await recordThisHost(ctx, repositories)
+  await recordArchivingHost(ctx, repositories)
   const why = await pushInBackground({
     // Through the owner directory: pending writes must not reach a spool that another cluster has taken over.
     spool: pathsThrough(ownerDirectory),

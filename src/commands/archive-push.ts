@@ -2,6 +2,7 @@ import { archiveCommandLine } from '../core/archive/status/archive-program.ts'
 import { baseName } from '../core/archive/find.ts'
 import type { PushOutcome } from '../core/archive/push/queue-limit.ts'
 import type { Repository } from '../core/repository.ts'
+import { openClusterFiles } from '../postgres/registry.ts'
 import { parentOf, textToBytes, type ByteString } from '../util/byte-string.ts'
 import { isPgtsError, PgtsError } from '../util/error.ts'
 import { loadModule } from '../util/load-module.ts'
@@ -49,7 +50,7 @@ async function push(ctx: CommandContext<'archive-push'>, launcher: LauncherConte
 
   if (useSpool) {
     const { archivePushThroughSpool } = await loadModule(() => import('./archive-push/spool.ts'))
-    const outcome = await archivePushThroughSpool(ctx, launcher, path, await ctx.cluster())
+    const outcome = await archivePushThroughSpool(ctx, launcher, path, await openClusterFiles({ kind: 'local' }))
     if (outcome !== undefined) return outcome
   }
   const queueBytes = await excessOf(ctx, path)
@@ -66,8 +67,8 @@ async function push(ctx: CommandContext<'archive-push'>, launcher: LauncherConte
 }
 
 async function recordPrimary(ctx: CommandContext<'archive-push'>, repositories: readonly Repository[]): Promise<void> {
-  const { recordThisHost } = await loadModule(() => import('./shared/record-host.ts'))
-  await recordThisHost(ctx, repositories)
+  const { recordArchivingHost } = await loadModule(() => import('./shared/record-host.ts'))
+  await recordArchivingHost(ctx, repositories)
 }
 
 /** `stop` precedes stanza-delete: pushed segments may no longer exist when archiving starts again. */

@@ -1,9 +1,8 @@
 import { archiveStatus as buildStatus, type ArchiveStatus } from '../core/archive/status/archive-status.ts'
 import { readArchivingFacts } from '../core/archive/status/archiving-facts.ts'
 import type { ServerConnection } from '../postgres/client.ts'
-import { bytes, textToBytes } from '../util/byte-string.ts'
+import { bytes, bytesToText } from '../util/byte-string.ts'
 import { messageOf, PgtsError } from '../util/error.ts'
-import { connectCluster } from './shared/connect.ts'
 import type { CommandContext } from './context.ts'
 
 /** Timeout of the query to the server, which may hang. */
@@ -20,26 +19,17 @@ export function archiveStatus(ctx: CommandContext<'archive-status'>): Promise<Ar
 /** Also for the metrics. */
 export async function readArchiveStatus(ctx: CommandContext<'archive-status' | 'metrics'>): Promise<ArchiveStatus> {
   const { options, stanza, program, clock, signal } = ctx
-  const pgPath = options.pg[0]?.path
-  if (pgPath === undefined) {
-    throw new PgtsError('option-required', 'archive-status needs pg1-path to find archive_status')
-  }
-  const files = await ctx.cluster()
-  if ((await files.stat(bytes`${textToBytes(pgPath)}/pg_wal`, { follow: true })) === undefined) {
-    throw new PgtsError('path-missing', `${pgPath}/pg_wal does not exist or cannot be read`, {
+  const cluster = await ctx.cluster()
+  const { files, pgPath } = cluster
+  if ((await files.stat(bytes`${pgPath}/pg_wal`, { follow: true })) === undefined) {
+    throw new PgtsError('path-missing', `${bytesToText(pgPath)}/pg_wal does not exist or cannot be read`, {
       hints: ['run this on the host of the server as its user, and check pg1-path'],
     })
   }
-  const place = {
-    stanza,
-    program,
-    pgPath: textToBytes(pgPath),
-    spoolPath: options.spoolPath,
-    lockPath: options.lockPath,
-  }
+  const place = { stanza, program, pgPath, spoolPath: options.spoolPath, lockPath: options.lockPath }
   const limitBytes = options.archivePushQueueMax
   try {
-    await using server: ServerConnection = await connectCluster(ctx, 0, undefined, CONNECT_MS)
+    await using server: ServerConnection = await cluster.connect({ atMostMs: CONNECT_MS })
     return buildStatus(await readArchivingFacts(place, clock.nowMs(), server), { limitBytes })
   } catch (error) {
     signal.throwIfAborted()

@@ -14,9 +14,8 @@ import { beforeBackup, withAfterHook, type BackupRun } from './backup/hooks.ts'
 import { identify } from './backup/identify.ts'
 import { planBackup } from './backup/plan.ts'
 import { assertReady, refuseRunningServer } from './backup/ready.ts'
-import { connectCluster } from './shared/connect.ts'
 import { recordMissingTimes } from './shared/record-missing-times.ts'
-import { recordThisHost } from './shared/record-host.ts'
+import { recordArchivingHost } from './shared/record-host.ts'
 import type { CommandContext, StanzaLock } from './context.ts'
 import { expireAfterBackup } from './expire.ts'
 import { repoId } from '../util/repo-id.ts'
@@ -71,10 +70,11 @@ async function takeBackup(
   lock: StanzaLock,
   attempt: Attempt,
 ): Promise<{ readonly manifest: WritableManifest; readonly damaged: readonly ManifestFile[] }> {
-  const source = await identify(ctx, repository)
-  await using server = ctx.options.online ? await connectCluster(ctx) : undefined
-  if (server === undefined) await refuseRunningServer(ctx, source.pgPath)
-  else assertReady(ctx, server, source.control, source.pgPath)
+  const cluster = await ctx.cluster()
+  const source = await identify(ctx, repository, cluster)
+  await using server = ctx.options.online ? await cluster.connect() : undefined
+  if (server === undefined) await refuseRunningServer(ctx, cluster)
+  else assertReady(ctx, server, source)
   const choices = await choose(ctx, repository, source)
 
   // PostgreSQL is in backup mode from here until finish(), or until this block exits for any reason.
@@ -89,7 +89,7 @@ async function takeBackup(
   // The workers end while the backup is finished.
   markHandled(executor[Symbol.asyncDispose]())
   const manifest = await finish(run, plan)
-  await recordThisHost(ctx, [repository])
+  await recordArchivingHost(ctx, [repository], await cluster.hostIdentity())
   return { manifest, damaged }
 }
 

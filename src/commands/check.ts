@@ -5,13 +5,11 @@ import { checkStanzaInfo, isSameHistory } from '../core/stanza/check-info.ts'
 import { parseWalSegment } from '../format/wal-segment.ts'
 import { switchWal } from '../postgres/backup-session.ts'
 import type { ServerConnection } from '../postgres/client.ts'
+import type { ClusterAccess } from '../postgres/cluster-access.ts'
 import { readControlFile, type ControlFile } from '../postgres/control-file.ts'
-import { bytesToText, textToBytes, type ByteString } from '../util/byte-string.ts'
+import { bytesToText } from '../util/byte-string.ts'
 import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
-import { connectCluster } from './shared/connect.ts'
 import type { CommandContext } from './context.ts'
-import { refuseCopy } from './shared/refuse-copy.ts'
-import { walExplainer } from './shared/explain-wal.ts'
 import { repoId } from '../util/repo-id.ts'
 
 export interface CheckReport {
@@ -27,9 +25,7 @@ export interface CheckReport {
 
 /** A configured cluster whose server answers. */
 interface Checked {
-  readonly pgKey: number
-  /** pg1-path, byte string. */
-  readonly pgPath: ByteString
+  readonly cluster: ClusterAccess
   readonly control: ControlFile
   readonly server: ServerConnection
 }
@@ -46,7 +42,10 @@ export async function check(ctx: CommandContext<'check'>): Promise<CheckReport> 
     for (const standby of standbys) await checkStandby(ctx, standby, repositories)
     return {
       stanza: ctx.stanza,
-      clusters: clusters.map(({ pgKey, server }) => ({ pgKey, role: server.facts.inRecovery ? 'standby' : 'primary' })),
+      clusters: clusters.map(({ cluster, server }) => ({
+        pgKey: cluster.key,
+        role: server.facts.inRecovery ? 'standby' : 'primary',
+      })),
       repositories: await checkPrimary(ctx, primary, repositories),
     }
   } finally {
@@ -57,17 +56,17 @@ export async function check(ctx: CommandContext<'check'>): Promise<CheckReport> 
 /** Every configured cluster whose server answers. A server that does not is a warning, unless none answers. */
 async function findClusters(ctx: CommandContext<'check'>, open: ServerConnection[]): Promise<Checked[]> {
   const { options, log, signal } = ctx
-  const files = await ctx.cluster()
   const clusters: Checked[] = []
   for (const [index, pg] of options.pg.entries()) {
     if (pg.path === undefined) continue
     try {
-      const pgPath = textToBytes(pg.path)
+      const cluster = await ctx.cluster(index)
+      const { files, pgPath } = cluster
       const control = await readControlFile(files, pgPath, { signal })
       if ((await files.list(pgPath)) === undefined) throw new PgtsError('path-missing', `${pg.path} does not exist`)
-      const server = await connectCluster(ctx, index)
+      const server = await cluster.connect()
       open.push(server)
-      clusters.push({ pgKey: pg.key, pgPath, control, server })
+      clusters.push({ cluster, control, server })
     } catch (error) {
       signal.throwIfAborted()
       const { code, message, hints } = toPlainError(error)
@@ -100,7 +99,7 @@ function requirePrimary(primaries: readonly Checked[]): Checked {
     })
   }
   if (second !== undefined) {
-    throw new PgtsError('db-connect', `pg${primary.pgKey} and pg${second.pgKey} are both primaries`, {
+    throw new PgtsError('db-connect', `pg${primary.cluster.key} and pg${second.cluster.key} are both primaries`, {
       hints: ['check whether a standby was promoted; if these are two clusters, configure a stanza for each'],
     })
   }
@@ -113,14 +112,15 @@ async function checkStandby(
   repositories: readonly Repository[],
 ): Promise<void> {
   const { log, signal, stanza } = ctx
-  const { control, pgPath, server } = standby
+  const { cluster, control, server } = standby
+  const { pgPath } = cluster
   checkServer(server.facts, { pgPath, version: control.version }, { archive: false, archiveMode: false })
   for (const repository of repositories) {
     const { key } = repository
     log.info({ repo: key }, `check ${repoId(key)} (standby)`)
     await checkStanzaInfo(repository, stanza, control, { signal, log })
   }
-  log.info({ pg: standby.pgKey }, 'switch wal not performed because this is a standby')
+  log.info({ pg: cluster.key }, 'switch wal not performed because this is a standby')
 }
 
 async function checkPrimary(
@@ -129,10 +129,10 @@ async function checkPrimary(
   repositories: readonly Repository[],
 ): Promise<CheckReport['repositories']> {
   const { options, log, signal, stanza, clock } = ctx
-  const { control, pgPath, server } = primary
+  const { cluster, control, server } = primary
   const policy = { archive: options.archiveCheck && ctx, archiveMode: options.archiveModeCheck }
-  checkServer(server.facts, { pgPath, version: control.version }, policy)
-  await refuseCopy(ctx, [pgPath])
+  checkServer(server.facts, { pgPath: cluster.pgPath, version: control.version }, policy)
+  await cluster.refuseCopy()
 
   const checked: { repository: Repository; archiveId: string }[] = []
   for (const repository of repositories) {
@@ -168,7 +168,7 @@ async function checkPrimary(
       clock,
       signal,
       log,
-      explain: walExplainer(ctx, pgPath, server),
+      explain: (name) => cluster.explainWal(name, { patienceMs: options.archiveTimeout, server }),
     })
     if (archived === undefined) throw new PgtsError('assert', `no repository was checked for ${segment}`)
     const where = `${storage.display}/${bytesToText(archived.repoName)}`

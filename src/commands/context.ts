@@ -4,7 +4,7 @@ import type { BackgroundProcess } from '../core/archive/push/await-push.ts'
 import type { jobHandlers } from '../core/jobs.ts'
 import type { Repository, RepositoryDescription } from '../core/repository.ts'
 import type { RestorePlanReport } from '../core/restore/plan-report.ts'
-import type { ClusterFiles } from '../postgres/cluster-access.ts'
+import type { ClusterAccess } from '../postgres/cluster-access.ts'
 import type { Clock } from '../util/clock.ts'
 import type { LockProgress } from '../util/lock.ts'
 import type { Logger } from '../util/log.ts'
@@ -61,8 +61,13 @@ export interface CommandContext<C extends CommandName = CommandName> {
   commandLineFor(command: CommandName): readonly string[]
   /** The repository of `--repo`, else every configured one in key order. */
   repositories(): Promise<readonly Repository[]>
-  /** The files of pg1. */
-  cluster(): Promise<ClusterFiles>
+  /**
+   * The cluster of `options.pg[index]`, default that of pg1, opened once and closed with the context. The directory is not
+   * examined, and the server is not asked.
+   *
+   * @throws PgtsError option-required without pgN-path
+   */
+  cluster(index?: number): Promise<ClusterAccess>
   /** Worker threads (process-max, but not more than `most`) whose jobs use this cluster and these repositories. */
   executor(repositories: readonly Repository[], most?: number): Promise<Executor<typeof jobHandlers>>
   /**

@@ -13,7 +13,6 @@ import { zonedDateTime } from '../util/local-time.ts'
 import type { CommandContext } from './context.ts'
 import { checkMovedTarget } from './move-target/archive.ts'
 import { commandThatGoesBack, restartHint } from './move-target/hints.ts'
-import { connectCluster } from './shared/connect.ts'
 
 type Context = CommandContext<'move-target'>
 
@@ -36,7 +35,8 @@ export async function moveTarget(ctx: Context): Promise<MoveTargetReport> {
   const target =
     options.target === undefined ? undefined : parseTarget(targetType(options.type), textToBytes(options.target))
 
-  const control = await readControlFile(await ctx.cluster(), pgPath, { signal })
+  const { files } = await ctx.cluster()
+  const control = await readControlFile(files, pgPath, { signal })
   const major = Number.parseInt(control.version, 10)
   refuseOtherModes(pgPath)
   const position = await replayPosition(ctx, pgPath, control)
@@ -113,7 +113,7 @@ async function replayPosition(ctx: Context, pgPath: ByteString, control: Control
     if (isCheckpointInvalidated(control)) return { knowsCommits: true }
     return { lsn: control.minRecoveryLsn === 0n ? undefined : control.minRecoveryLsn, knowsCommits: false }
   }
-  await using server = await connectCluster(ctx)
+  await using server = await (await ctx.cluster()).connect()
   if (!server.facts.inRecovery) {
     throw new PgtsError('backup-set-invalid', 'cannot move the recovery target: the server has ended recovery', {
       hints: ['to recover to another point, stop the server and run restore --delta with the target'],

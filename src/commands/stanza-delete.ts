@@ -1,6 +1,6 @@
 import type { Repository } from '../core/repository.ts'
 import { deleteStanza, hasStanza } from '../core/stanza/delete.ts'
-import { bytes, textToBytes } from '../util/byte-string.ts'
+import { bytes, bytesToText } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import { removeStopFile, stopFileOf } from '../util/stop-file.ts'
 import type { CommandContext } from './context.ts'
@@ -42,11 +42,9 @@ export async function stanzaDelete(ctx: CommandContext<'stanza-delete'>): Promis
 }
 
 async function requireStoppedServer(ctx: CommandContext<'stanza-delete'>): Promise<void> {
-  const pgPath = ctx.options.pg[0]?.path
-  if (pgPath === undefined) throw new PgtsError('option-required', 'stanza-delete requires pg1-path')
-  const files = await ctx.cluster()
-  if ((await files.stat(bytes`${textToBytes(pgPath)}/postmaster.pid`)) === undefined) return
-  throw new PgtsError('pg-running', `${pgPath}/postmaster.pid exists: PostgreSQL seems to be running`, {
+  const { files, pgPath } = await ctx.cluster()
+  if ((await files.stat(bytes`${pgPath}/postmaster.pid`)) === undefined) return
+  throw new PgtsError('pg-running', `${bytesToText(pgPath)}/postmaster.pid exists: PostgreSQL seems to be running`, {
     hints: ['check the stanza; then stop the server, or use --force to delete the backups of a running server'],
   })
 }

@@ -1,5 +1,45 @@
 import type { ByteSource } from '../util/bytes.ts'
 import type { ByteString } from '../util/byte-string.ts'
+import type { HostIdentity } from '../util/host-place.ts'
+import type { ServerConnection } from './client.ts'
+
+/** The cluster of one pgN: its files, its server and facts of its host, on this host or another one. */
+export interface ClusterAccess extends AsyncDisposable {
+  /** 1 for pg1. */
+  readonly key: number
+  /** For messages: `pg1`, or `pg2 on host 'db2'`. */
+  readonly display: string
+  /** pgN-path, byte string. */
+  readonly pgPath: ByteString
+  readonly files: ClusterFiles
+  /** Connects to the server. The caller closes the connection. */
+  connect(options?: ConnectRequest): Promise<ServerConnection>
+  /** The host of the cluster, as repositories record it. */
+  hostIdentity(): Promise<HostIdentity>
+  /** [044] if the cluster is a restored copy that must not archive into the stanza of the original. */
+  refuseCopy(): Promise<void>
+  /**
+   * Why a segment was not archived, in lines.
+   *
+   * @param patienceMs how long the command has waited
+   * @param server a connection of this cluster, which may be lost
+   */
+  explainWal(segment: string, options: WalRequest): Promise<readonly string[]>
+}
+
+export interface ConnectRequest {
+  /** Byte string; default: pg-database. */
+  readonly database?: ByteString
+  /** Limit if db-timeout is too long. */
+  readonly atMostMs?: number
+  /** Variables of libpq; default: those of the process that connects. A server of another host uses those of its own host. */
+  readonly env?: Readonly<Record<string, string | undefined>>
+}
+
+export interface WalRequest {
+  readonly patienceMs: number
+  readonly server?: ServerConnection
+}
 
 /** The lstat data of one entry of a cluster. Names and destinations are latin1 strings: one character is one byte. */
 export interface ClusterEntry {
@@ -16,6 +56,8 @@ export interface ClusterEntry {
   readonly group: ByteString | false
   /** For a link, the result of readlink. */
   readonly destination?: ByteString
+  /** The kind of what a link names, not followed further; absent if it does not exist or cannot be examined. */
+  readonly destinationKind?: ClusterEntry['kind']
 }
 
 /** The entries of a directory, sorted by name, which are examined one by one: there may be 100,000. */
@@ -24,10 +66,7 @@ export interface ClusterDirectory extends Iterable<ClusterEntry> {
   readonly names: readonly ByteString[]
 }
 
-/**
- * The files of a PostgreSQL cluster. The engine reads PGDATA only through this interface, so that a cluster on another
- * host can be added without changing the engine. Paths are absolute latin1 strings.
- */
+/** The files of a PostgreSQL cluster, on this host or another one. Paths are absolute latin1 strings. */
 export interface ClusterFiles extends AsyncDisposable {
   /** For messages. */
   readonly display: string

@@ -245,7 +245,7 @@ class Walk {
   ): Promise<void> {
     const destination = entry.destination ?? asBytes('')
     const absolute = absoluteDestination(destination, place.path)
-    if ((await this.#files.stat(absolute))?.kind === 'link') {
+    if (entry.destinationKind === 'link') {
       throw new PgtsError(
         'link-destination',
         `link '${bytesToText(path)}' points to another link '${bytesToText(absolute)}'`,

@@ -10,9 +10,10 @@ import {
   type Stats,
 } from 'node:fs'
 import { localOwnerNames, type OwnerNames } from '../util/owner-names.ts'
-import { asBytes, bytes, bytesToText, compareBytes, pathOf, type ByteString } from '../util/byte-string.ts'
+import { asBytes, bytes, bytesToText, compareBytes, parentOf, pathOf, type ByteString } from '../util/byte-string.ts'
 import { PgtsError, systemCode } from '../util/error.ts'
 import type { ClusterDirectory, ClusterEntry, ClusterFiles, ClusterFileSource } from './cluster-access.ts'
+import { absoluteDestination } from './link-check.ts'
 
 /**
  * A cluster on this host. The calls are synchronous: directories of PGDATA and blocks of files are in the kernel's
@@ -82,12 +83,22 @@ class LocalFiles implements ClusterFiles {
         mode: found.mode & 0o777,
         user: this.#owners.user(found.uid),
         group: this.#owners.group(found.gid),
-        destination: found.isSymbolicLink() ? asBytes(readlinkSync(pathOf(path), { encoding: 'latin1' })) : undefined,
+        ...(found.isSymbolicLink() ? destinationOf(path) : {}),
       }
     } catch (error) {
       if (systemCode(error) === 'ENOENT') return undefined
       throw translate(error, 'file-info', `cannot get information on ${bytesToText(path)}`)
     }
+  }
+}
+
+function destinationOf(path: ByteString): Pick<ClusterEntry, 'destination' | 'destinationKind'> {
+  const destination = asBytes(readlinkSync(pathOf(path), { encoding: 'latin1' }))
+  try {
+    const found = lstatSync(pathOf(absoluteDestination(destination, parentOf(path))), { throwIfNoEntry: false })
+    return found === undefined ? { destination } : { destination, destinationKind: kindOf(found) }
+  } catch {
+    return { destination }
   }
 }
 

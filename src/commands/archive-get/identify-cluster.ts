@@ -1,5 +1,6 @@
 import { hasCopyMark } from '../../core/cluster-copy/copy-mark-path.ts'
 import { isCheckpointInvalidated, readControlFile, type ControlFile } from '../../postgres/control-file.ts'
+import { openClusterFiles } from '../../postgres/registry.ts'
 import { bytes, textToBytes } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import { loadModule } from '../../util/load-module.ts'
@@ -15,10 +16,10 @@ export async function identifyCluster(
   pgPath: string,
   signal: AbortSignal,
 ): Promise<ControlFile> {
-  const files = await ctx.cluster()
+  const files = await openClusterFiles({ kind: 'local' })
   const control = await readControlFile(files, textToBytes(pgPath), { signal })
   if (hasCopyMark(textToBytes(pgPath))) {
-    const { allowStandby } = await loadModule(() => import('../shared/marked-copy.ts'))
+    const { allowStandby } = await loadModule(() => import('../../core/cluster-copy/marked-copy.ts'))
     allowStandby(ctx, textToBytes(pgPath))
   }
   if (!isCheckpointInvalidated(control)) return control

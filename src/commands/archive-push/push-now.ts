@@ -1,5 +1,6 @@
 import { pushWal, type PushReport, type PushRequest } from '../../core/archive/push/push-wal.ts'
 import { readControlFile, type ControlFile } from '../../postgres/control-file.ts'
+import { openClusterFiles } from '../../postgres/registry.ts'
 import { textToBytes, type ByteString } from '../../util/byte-string.ts'
 import { loadModule } from '../../util/load-module.ts'
 import type { CommandContext } from '../context.ts'
@@ -12,7 +13,7 @@ export async function pushFileOf(
 ): Promise<{ readonly report: PushReport; readonly identity: ControlFile | undefined }> {
   const { options, stanza } = ctx
   const pgPath = options.pg[0]?.path
-  const files = await ctx.cluster()
+  const files = await openClusterFiles({ kind: 'local' })
   const identity = pgPath === undefined ? undefined : await readControlFile(files, textToBytes(pgPath), { signal })
   const report = await pushWal({
     stanza,

@@ -92,9 +92,12 @@ async function throughSpool(
     queueMaxBytes: options.archivePushQueueMax,
     start: () => launcher.startBackground([decodeUtf8(walPath)]),
     async explain(name) {
-      const { walExplainer } = await loadModule(() => import('../shared/explain-wal.ts'))
+      const { explainWal } = await loadModule(() => import('../../core/archive/status/explain-wal.ts'))
+      const { program } = ctx
+      const { spoolPath, lockPath, archiveTimeout: patienceMs } = options
+      const place = { stanza, program, pgPath: textToBytes(pgPath), spoolPath, lockPath }
       // Without a connection: the server waits for this process.
-      return walExplainer(ctx, textToBytes(pgPath), undefined)(name)
+      return explainWal(place, name, { patienceMs, nowMs: clock.nowMs() })
     },
     logFile: `${options.logPath ?? ''}/${stanza}-archive-push-async.log`,
     clock,

@@ -9,6 +9,7 @@ import {
 import { removeIfExists } from '../../core/archive/spool/spool-files.ts'
 import { tryHold } from '../../core/archive/spool/spool-lock.ts'
 import { readControlFile } from '../../postgres/control-file.ts'
+import { openClusterFiles } from '../../postgres/registry.ts'
 import { textToBytes, type ByteString } from '../../util/byte-string.ts'
 import { EXIT_CODES, PgtsError } from '../../util/error.ts'
 import { every } from '../../util/every.ts'
@@ -50,7 +51,7 @@ export async function serveResident(
     throw new PgtsError('option-required', `${command}:async without archive-async needs pg1-path and a key`)
   }
   const outdated = residentEndReasons(pgPath, launcher.configLooked)
-  const { systemId } = await readControlFile(await ctx.cluster(), textToBytes(pgPath), { signal })
+  const { systemId } = await readControlFile(await openClusterFiles({ kind: 'local' }), textToBytes(pgPath), { signal })
   const place = residentPlace(ctx, launcher, { systemId, pgPath })
   if (place.key !== key) {
     log.info('ended because the configuration has changed')

@@ -5,6 +5,7 @@ import { takeUnscanned, type Unscanned } from '../../core/archive/resident/unsca
 import type { RecordJob } from '../../core/window/record-job.ts'
 import { recordSegments } from '../../core/window/record.ts'
 import { SegmentScan } from '../../core/window/segment-scan.ts'
+import { openClusterFiles } from '../../postgres/registry.ts'
 import { bytes, type ByteString } from '../../util/byte-string.ts'
 import { messageOf } from '../../util/error.ts'
 import { yieldToEventLoop } from '../../util/yield-to-event-loop.ts'
@@ -62,7 +63,7 @@ export class ResidentTimes {
   /** PostgreSQL removes segments, or overwrites them under another name: an incomplete scan is marked as such. */
   async #scan({ segment, archives }: Unscanned): Promise<void> {
     try {
-      const files = await this.#ctx.cluster()
+      const files = await openClusterFiles({ kind: 'local' })
       const path = bytes`${this.#walPath}/${segment}`
       await using source = await files.open(path, { buffer: Buffer.allocUnsafeSlow(CHUNK_BYTES) })
       if (source === undefined) return

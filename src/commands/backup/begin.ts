@@ -7,7 +7,6 @@ import type { BackupType, Manifest } from '../../format/manifest.ts'
 import { parseWalSegment, type WalSegment } from '../../format/wal-segment.ts'
 import type { ServerConnection } from '../../postgres/client.ts'
 import type { CommandContext } from '../context.ts'
-import { walExplainer } from '../shared/explain-wal.ts'
 import type { BackupSource } from './identify.ts'
 
 /** Values shared by the steps of a backup, from its begin on. */
@@ -56,7 +55,7 @@ export function waitForWal(run: BackupRun, segments: Iterable<WalSegment>): Prom
     archiveId: archiveIdOf(currentHistory(source.archiveInfo)),
     segments: [...segments],
     timeoutMs: options.archiveTimeout,
-    explain: walExplainer(ctx, source.pgPath, server),
+    explain: (segment) => source.cluster.explainWal(segment, { patienceMs: options.archiveTimeout, server }),
     clock,
     log,
     signal,

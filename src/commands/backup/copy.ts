@@ -38,6 +38,6 @@ export async function copy(
     draft,
   )
   const damaged = draft.damaged()
-  await warnOfDamagedPages(ctx, damaged, started?.databases ?? [])
+  await warnOfDamagedPages(ctx, source.cluster, damaged, started?.databases ?? [])
   return damaged
 }

@@ -1,10 +1,10 @@
 import { describePageErrors, type DamagedFile } from '../../core/backup/page-errors.ts'
 import type { ManifestDatabase, ManifestFile } from '../../format/manifest.ts'
 import type { ServerConnection } from '../../postgres/client.ts'
+import type { ClusterAccess } from '../../postgres/cluster-access.ts'
 import { relationFileOf, relationName, type RelationFile } from '../../postgres/relation-name.ts'
 import { bytesToText } from '../../util/byte-string.ts'
 import { messageOf, PgtsError } from '../../util/error.ts'
-import { connectCluster } from '../shared/connect.ts'
 import type { CommandContext } from '../context.ts'
 
 /**
@@ -14,10 +14,11 @@ import type { CommandContext } from '../context.ts'
  */
 export async function warnOfDamagedPages(
   ctx: CommandContext<'backup'>,
+  cluster: ClusterAccess,
   files: readonly ManifestFile[],
   databases: readonly ManifestDatabase[],
 ): Promise<void> {
-  const relations = await relationsOf(ctx, files, databases)
+  const relations = await relationsOf(ctx, cluster, files, databases)
   for (const file of files) {
     const relation = relations.get(file.name)
     const damaged: DamagedFile = { file, relation }
@@ -43,6 +44,7 @@ const SHOWN = 5
 /** Manifest name to `database.schema.relation`. A failure is not an error: names only help the operator. */
 async function relationsOf(
   ctx: CommandContext<'backup'>,
+  cluster: ClusterAccess,
   files: readonly ManifestFile[],
   databases: readonly ManifestDatabase[],
 ): Promise<Map<string, string>> {
@@ -59,7 +61,7 @@ async function relationsOf(
     const database = databases.find((entry) => entry.oid === oid)?.name
     if (databases.length === 0 || (oid !== 0 && database === undefined)) continue
     try {
-      await using server = await connectCluster(ctx, 0, database)
+      await using server = await cluster.connect({ database })
       for (const { name, relation } of members) {
         const shown = await namedBy(server, relation)
         if (shown !== undefined) found.set(name, database === undefined ? shown : `${bytesToText(database)}.${shown}`)

@@ -62,7 +62,7 @@ export async function planBackup(run: BackupRun, executor: Executor<typeof jobHa
     repoKey: run.repository.key,
     stanza,
     label,
-    pgPath: source.pgPath,
+    pgPath: source.cluster.pgPath,
     references: [...(prior?.references ?? []), label],
     timestampStart,
   }
@@ -77,7 +77,7 @@ export async function planBackup(run: BackupRun, executor: Executor<typeof jobHa
 
 function listCluster({ ctx, source, started }: BackupRun): Promise<DataDirectoryListing> {
   const { options, log, signal } = ctx
-  return listDataDirectory(source.files, source.pgPath, {
+  return listDataDirectory(source.cluster.files, source.cluster.pgPath, {
     postgres: source.control.postgres,
     catalogVersion: source.control.catalogVersion,
     online: options.online,
@@ -109,7 +109,7 @@ function workOf<T>(files: Iterable<T>, bytesOf: (file: T) => number | undefined)
 function planFiles(run: BackupRun, listing: DataDirectoryListing, timestampListed: number): Increment {
   const { ctx, source, prior, started, policy } = run
   const plan = planIncrement(listing.files, prior, {
-    pgPath: source.pgPath,
+    pgPath: source.cluster.pgPath,
     delta: ctx.options.delta,
     online: ctx.options.online,
     bundle: policy.bundle !== undefined,

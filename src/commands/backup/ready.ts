@@ -1,9 +1,10 @@
 import { checkServer } from '../../core/stanza/check-config.ts'
-import type { ControlFile } from '../../postgres/control-file.ts'
 import type { ServerConnection } from '../../postgres/client.ts'
+import type { ClusterAccess } from '../../postgres/cluster-access.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { CommandContext } from '../context.ts'
-import type { ByteString } from '../../util/byte-string.ts'
+import { bytes, bytesToText } from '../../util/byte-string.ts'
+import type { BackupSource } from './identify.ts'
 
 /**
  * Check that the server is the primary of this cluster and archives to this stanza.
@@ -13,15 +14,14 @@ import type { ByteString } from '../../util/byte-string.ts'
 export function assertReady(
   ctx: CommandContext<'backup'>,
   server: ServerConnection,
-  control: ControlFile,
-  pgPath: ByteString,
+  { cluster, control }: Pick<BackupSource, 'cluster' | 'control'>,
 ): void {
   const { options, log } = ctx
   const { facts } = server
   if (facts.inRecovery) {
     throw new PgtsError(
       'db-connect',
-      `the server of ${options.pg[0]!.path} is a standby, but a backup requires the primary`,
+      `the server of ${bytesToText(cluster.pgPath)} is a standby, but a backup requires the primary`,
       {
         hints: [
           'run the backup on the primary',
@@ -32,7 +32,7 @@ export function assertReady(
   }
   checkServer(
     facts,
-    { version: control.version, pgPath },
+    { version: control.version, pgPath: cluster.pgPath },
     { archive: options.archiveCheck ? ctx : false, archiveMode: options.archiveModeCheck },
   )
   if (!options.startFast && options.dbTimeout <= facts.checkpointTimeoutMs) {
@@ -44,10 +44,12 @@ export function assertReady(
 }
 
 /** A copy of a running cluster without backup mode is not consistent: refuse it without --force. */
-export async function refuseRunningServer(ctx: CommandContext<'backup'>, pgPath: string): Promise<void> {
-  const files = await ctx.cluster()
-  if ((await files.stat(`${pgPath}/postmaster.pid`)) === undefined) return
-  const path = ctx.options.pg[0]!.path
+export async function refuseRunningServer(
+  ctx: CommandContext<'backup'>,
+  { files, pgPath }: ClusterAccess,
+): Promise<void> {
+  if ((await files.stat(bytes`${pgPath}/postmaster.pid`)) === undefined) return
+  const path = bytesToText(pgPath)
   if (ctx.options.force) {
     ctx.log.warn(
       `postmaster.pid exists in ${path}, but --force was given: this backup is consistent only if no server runs there`,

@@ -13,7 +13,8 @@ export async function clusterFacts(
   signal: AbortSignal,
 ): Promise<ClusterFacts> {
   const path = textToBytes(pgPath)
-  const { systemId, version, dataChecksumVersion } = await readControlFile(await ctx.cluster(), path, { signal })
+  const { files } = await ctx.cluster()
+  const { systemId, version, dataChecksumVersion } = await readControlFile(files, path, { signal })
   const mark = readCopyMark(path)
   // A standby may archive after its promotion, so its mark forbids nothing.
   const isCopy =

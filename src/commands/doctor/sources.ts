@@ -7,7 +7,6 @@ import { textPath, textToBytes } from '../../util/byte-string.ts'
 import { markHandled } from '../../util/mark-handled.ts'
 import type { CommandContext, LauncherContext } from '../context.ts'
 import type { Owner } from '../init/owner.ts'
-import { connectCluster } from '../shared/connect.ts'
 import { clusterFacts } from './cluster-facts.ts'
 import { hostFacts } from './host-facts.ts'
 import { repositoryFacts } from './repository-facts.ts'
@@ -28,7 +27,7 @@ export function openSources(
   let connection: Promise<ServerConnection> | undefined
   const connect = () => {
     if (connection === undefined) {
-      connection = connectCluster(ctx, 0, undefined, QUERY_MS)
+      connection = ctx.cluster().then((cluster) => cluster.connect({ atMostMs: QUERY_MS, env: ctx.env }))
       markHandled(connection)
     }
     return connection

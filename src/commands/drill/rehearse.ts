@@ -16,6 +16,7 @@ import { recoverySettings, RECOVERY_SETTINGS_SINCE } from '../../core/restore/re
 import { statEntry, writeSmallFile, type OwnerIds } from '../../core/restore/file-system.ts'
 import { parseLsn } from '../../format/wal-segment.ts'
 import { readControlFile, type ControlFile } from '../../postgres/control-file.ts'
+import { openClusterFiles } from '../../postgres/registry.ts'
 import { clusterIn } from '../../postgres/discover/find-clusters.ts'
 import { systemUserName } from '../../postgres/libpq/settings.ts'
 import { bytes, decodeUtf8, textToBytes } from '../../util/byte-string.ts'
@@ -126,8 +127,8 @@ async function restoreBeside({ ctx, restoring, selected, scratch, facts }: Rehea
   return prepared!
 }
 
-async function controlOf({ restoring, scratch, ctx }: Rehearsal): Promise<ControlFile> {
-  return readControlFile(await restoring.cluster(), textToBytes(scratch.data), { signal: ctx.signal })
+async function controlOf({ scratch, ctx }: Rehearsal): Promise<ControlFile> {
+  return readControlFile(await openClusterFiles({ kind: 'local' }), textToBytes(scratch.data), { signal: ctx.signal })
 }
 
 /** A server does not run as root: it runs as the owner of the restored files. Errors: [089] */

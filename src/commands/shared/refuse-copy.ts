@@ -1,21 +1,19 @@
-import { hasCopyMark } from '../../core/cluster-copy/copy-mark-path.ts'
+import { refuseCopyIn } from '../../core/cluster-copy/refuse-copy.ts'
 import type { ByteString } from '../../util/byte-string.ts'
 import { loadModule } from '../../util/load-module.ts'
 import type { CommandContext } from '../context.ts'
 
 /**
- * Refuses a restored copy in the stanza of the original. Without a mark this costs one system call for each directory.
+ * Refuses to archive from a restored copy into the stanza of the original.
  *
  * @param pgPaths data directories that the cluster may have
  * @throws PgtsError archive-mismatch
  */
-export async function refuseCopy(
-  ctx: CommandContext<'archive-push' | 'backup' | 'check'>,
-  pgPaths: readonly ByteString[],
-): Promise<void> {
-  for (const pgPath of new Set(pgPaths)) {
-    if (!hasCopyMark(pgPath)) continue
-    const { refuseMarked } = await loadModule(() => import('./marked-copy.ts'))
-    await refuseMarked(ctx, pgPath)
+export function refuseCopy(ctx: CommandContext<'archive-push'>, pgPaths: readonly ByteString[]): Promise<void> {
+  const { command, stanza, env, log, signal, options } = ctx
+  const places = async () => {
+    const { repositoryPlaces } = await loadModule(() => import('./repository-place.ts'))
+    return repositoryPlaces(options.repo)
   }
+  return refuseCopyIn({ command, stanza, env, log, signal, places }, pgPaths)
 }

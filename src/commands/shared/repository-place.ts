@@ -1,7 +1,23 @@
 import { createHash } from 'node:crypto'
-import type { CommandContext } from '../context.ts'
+import type { RepoOptions } from '../../config/resolve.ts'
 
-type Repo = CommandContext<'archive-push' | 'backup' | 'check' | 'doctor' | 'restore'>['options']['repo'][number]
+type PlaceOption =
+  | 'azureAccount'
+  | 'azureContainer'
+  | 'azureEndpoint'
+  | 'gcsBucket'
+  | 'gcsEndpoint'
+  | 'host'
+  | 'hostPort'
+  | 'path'
+  | 's3Bucket'
+  | 's3Endpoint'
+  | 'storageHost'
+  | 'storagePort'
+  | 'type'
+
+/** An option that a command does not have is undefined. */
+type Repo = { readonly [K in PlaceOption]: RepoOptions[K] | undefined }
 
 /** Where a repository is, without its number and without secrets: equal parts mean the same repository. */
 export function placeParts(repo: Repo): readonly (string | number | undefined)[] {

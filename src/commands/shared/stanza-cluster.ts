@@ -1,9 +1,7 @@
 import { checkServer, type ArchiveCheckPolicy } from '../../core/stanza/check-config.ts'
 import { readControlFile, type ControlFile } from '../../postgres/control-file.ts'
 import { requireBackupSupport } from '../../postgres/versions.ts'
-import { textToBytes } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
-import { connectCluster } from './connect.ts'
 import type { CommandContext } from '../context.ts'
 
 /**
@@ -15,13 +13,13 @@ export async function stanzaCluster(
   ctx: CommandContext<'stanza-create'> | CommandContext<'stanza-upgrade'>,
 ): Promise<ControlFile> {
   const { command, options, signal } = ctx
-  const pgPath = options.pg[0]?.path
-  if (pgPath === undefined) throw new PgtsError('option-required', `${command} requires pg1-path`)
-  const control = await readControlFile(await ctx.cluster(), textToBytes(pgPath), { signal })
+  const cluster = await ctx.cluster()
+  const { files, pgPath } = cluster
+  const control = await readControlFile(files, pgPath, { signal })
   requireBackupSupport(control.postgres)
   if (options.online) {
-    await using server = await connectCluster(ctx)
-    checkServer(server.facts, { pgPath: textToBytes(pgPath), version: control.version }, NO_ARCHIVING_YET)
+    await using server = await cluster.connect()
+    checkServer(server.facts, { pgPath, version: control.version }, NO_ARCHIVING_YET)
     if (server.facts.inRecovery) {
       throw new PgtsError('db-connect', `the server of pg1 is a standby, but ${command} requires the primary`, {
         hints: [`run ${command} on the host of the primary, or use --no-online`],

@@ -1,4 +1,5 @@
 import type { ByteString } from '../../util/byte-string.ts'
+import type { Logger } from '../../util/log.ts'
 import { readSmallFile, removeEntry, syncDirectory, writeSmallFile, type OwnerIds } from '../restore/file-system.ts'
 import { copyMarkPath, hasCopyMark } from './copy-mark-path.ts'
 
@@ -22,6 +23,18 @@ export interface CopyMark {
 
 /** `unknown`: the file exists, but this version cannot read it. It still means that the cluster is a copy. */
 export type FoundMark = CopyMark | 'unknown'
+
+/** The stanza and repositories that a cluster wants to archive into, and how its server is asked. */
+export interface CopyCheck {
+  readonly stanza: string
+  /** The places of the stanza's repositories, as `repositoryPlaces` describes them; called only if there is a mark. */
+  readonly places: () => Promise<readonly string[]>
+  /** Name of the command, for pg_stat_activity. */
+  readonly command: string
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly log: Logger
+  readonly signal: AbortSignal
+}
 
 const FORMAT = 1
 

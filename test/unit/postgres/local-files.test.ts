@@ -42,7 +42,7 @@ test('an entry has the values of lstat', async () => {
   const entries = [...(await files.list(dir))!]
   expect(entries).toEqual([
     { name: 'f', kind: 'file', sizeBytes: 3, mtime: 1_700_000_000, mode: 0o640, ...owner },
-    expect.objectContaining({ name: 'l', kind: 'link', destination: 'f', sizeBytes: 0 }),
+    expect.objectContaining({ name: 'l', kind: 'link', destination: 'f', destinationKind: 'file', sizeBytes: 0 }),
     expect.objectContaining({ name: 'p', kind: 'special' }),
   ])
   expect(await files.stat(join(dir, 'l'), { follow: true })).toMatchObject({ kind: 'file', sizeBytes: 3 })

@@ -1,15 +1,11 @@
-import { forbids, readCopyMark, removeCopyMark, type FoundMark } from '../../core/cluster-copy/copy-mark.ts'
-import { copyReasonText } from '../../core/cluster-copy/judge-copy.ts'
 import { connectServer } from '../../postgres/client.ts'
 import { recoveryMode } from '../../postgres/recovery-mode.ts'
 import { readPostmasterFile } from '../../postgres/socket.ts'
 import { bytesToText, type ByteString } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import { zonedDateTime } from '../../util/local-time.ts'
-import type { CommandContext } from '../context.ts'
-import { repositoryPlaces } from './repository-place.ts'
-
-type Context = CommandContext<'archive-push' | 'backup' | 'check'>
+import { forbids, readCopyMark, removeCopyMark, type CopyCheck, type FoundMark } from './copy-mark.ts'
+import { copyReasonText } from './judge-copy.ts'
 
 /**
  * Refuses a restored copy in the stanza of the original. A server that was a standby is no copy: its promotion is a
@@ -17,16 +13,16 @@ type Context = CommandContext<'archive-push' | 'backup' | 'check'>
  *
  * @throws PgtsError archive-mismatch
  */
-export async function refuseMarked(ctx: Context, pgPath: ByteString): Promise<void> {
+export async function refuseMarked(check: CopyCheck, pgPath: ByteString): Promise<void> {
   const mark = readCopyMark(pgPath)
-  if (mark === undefined || !forbids(mark, ctx.stanza, repositoryPlaces(ctx.options.repo))) return
-  if (!(await wasStandby(ctx, pgPath))) throw copyError(ctx.stanza, mark, pgPath)
+  if (mark === undefined || !forbids(mark, check.stanza, await check.places())) return
+  if (!(await wasStandby(check, pgPath))) throw copyError(check.stanza, mark, pgPath)
   removeCopyMark(pgPath)
-  ctx.log.info(`the server was a standby: it may archive into stanza ${ctx.stanza} from now on`)
+  check.log.info(`the server was a standby: it may archive into stanza ${check.stanza} from now on`)
 }
 
 /** A standby removes the mark before it is promoted, if it fetches WAL from the archive. */
-export function allowStandby({ log, stanza }: CommandContext<'archive-get'>, pgPath: ByteString): void {
+export function allowStandby({ log, stanza }: Pick<CopyCheck, 'log' | 'stanza'>, pgPath: ByteString): void {
   if (readCopyMark(pgPath) === undefined || recoveryMode(pgPath) !== 'standby') return
   removeCopyMark(pgPath)
   log.info(`this server is a standby: it may archive into stanza ${stanza} after a promotion`)
@@ -35,11 +31,10 @@ export function allowStandby({ log, stanza }: CommandContext<'archive-get'>, pgP
 const CONNECT_MS = 5000
 
 /** A server that received WAL from a primary remembers the position until it is restarted. */
-async function wasStandby(ctx: Context, pgPath: ByteString): Promise<boolean> {
+async function wasStandby({ command, env, signal }: CopyCheck, pgPath: ByteString): Promise<boolean> {
   if (recoveryMode(pgPath) === 'standby') return true
   const running = readPostmasterFile(pgPath)
   if (running === undefined || running.socketDirectory === '') return false
-  const { command, env, signal } = ctx
   try {
     const { port, socketDirectory } = running
     const where = { port, socketPath: socketDirectory, dataDirectory: pgPath, database: 'postgres' }
