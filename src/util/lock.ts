@@ -5,7 +5,14 @@ import { PgtsError } from './error.ts'
 import { tryLockExclusive, tryLockShared } from './flock.ts'
 import { lockHints, prepareLockPath, reasonOf } from './lock-path.ts'
 import { isNameOf, openOwnFile, readBounded } from './own-file.ts'
-import { lockNames, parseLockContent, serialiseLockContent, type LockProgress, type LockType } from './lock-file.ts'
+import {
+  lockNames,
+  parseLockContent,
+  serialiseLockContent,
+  type LockContent,
+  type LockProgress,
+  type LockType,
+} from './lock-file.ts'
 
 export type { LockProgress, LockType } from './lock-file.ts'
 export { readAllLocks, readLocks, type HeldLock } from './lock-read.ts'
@@ -18,7 +25,7 @@ export interface LockRequest {
   readonly types: readonly LockType[]
   /** Keys; repo1 is 1. */
   readonly repoKeys: readonly number[]
-  /** `<pid>-<8 hex digits>`, one for each run of a command. */
+  /** `<pid>-<8 hex digits>`, one for each run of a command; its serving processes have the same. */
   readonly execId: string
 }
 
@@ -35,9 +42,10 @@ export interface Locks extends AsyncDisposable {
 /**
  * Takes the locks of a stanza, all or none, under the names of pgBackRest 2.59 (one for each repository) and of 2.45
  * (one for all), so that pgts and either version of pgBackRest exclude each other on this host (repository-format 8.4).
- * pgts commands on different repositories share the lock named as in 2.45.
+ * pgts commands on different repositories share the lock named as in 2.45. A lock that a process with the same exec-id holds
+ * counts as taken: a command and its serving process can use the same lock path.
  *
- * @throws lock-acquire when another process holds a lock or its file cannot be opened
+ * @throws lock-acquire when another command holds a lock or its file cannot be opened
  */
 export async function acquireLocks(request: LockRequest): Promise<Locks> {
   const held = new HeldLocks(request.execId)
@@ -45,7 +53,8 @@ export async function acquireLocks(request: LockRequest): Promise<Locks> {
   try {
     // Every command uses the same order, so that two commands cannot take one lock each and both fail.
     for (const { name, repoKey } of lockNames(request.stanza, request.types, request.repoKeys)) {
-      held.add(await acquireFile(`${request.lockPath}/${name}`, repoKey))
+      const file = await acquireFile(`${request.lockPath}/${name}`, repoKey, request.execId)
+      if (file !== undefined) held.add(file)
     }
     held.write({})
     return held
@@ -112,7 +121,8 @@ class HeldLocks implements Locks {
   }
 }
 
-async function acquireFile(path: string, repoKey: number | undefined): Promise<HeldFile> {
+/** @returns undefined if another process with this exec-id holds the lock */
+async function acquireFile(path: string, repoKey: number | undefined, execId: string): Promise<HeldFile | undefined> {
   for (let attempt = 1; ; attempt++) {
     const fd = openLockFile(path)
     let locked = false
@@ -121,6 +131,7 @@ async function acquireFile(path: string, repoKey: number | undefined): Promise<H
       // The previous process may have unlinked the file between our open and our lock.
       locked = (repoKey === undefined ? tryLockShared(fd) : alone) && isNameOf(textPath(path), fd)
       if (locked) return { path, fd, writes: alone, repoKey }
+      if (!alone && contentOf(fd)?.execId === execId) return undefined
       // A reader (`info`) holds the lock for a moment to test it; a command holds it for longer.
       if (attempt === ATTEMPTS) throw heldError(path, fd)
     } catch (error) {
@@ -145,17 +156,20 @@ function openLockFile(path: string): number {
 }
 
 function heldError(path: string, fd: number): PgtsError {
-  let holder = 'another process'
-  try {
-    const { pid } = parseLockContent(readBounded(fd).toString('latin1'))
-    holder = `process ${pid}${commandOf(pid)}`
-  } catch {
-    // The process may not have written its content yet, and a file of another program may look different: only the lock
-    // decides.
-  }
+  const pid = contentOf(fd)?.pid
+  const holder = pid === undefined ? 'another process' : `process ${pid}${commandOf(pid)}`
   return new PgtsError('lock-acquire', `cannot take the lock ${path}: it is held by ${holder}`, {
     hints: ['another backup, expire or restore of this stanza is running: wait for it to end, or stop it'],
   })
+}
+
+/** undefined if the holder has not written its content yet, or is a program whose files look different. */
+function contentOf(fd: number): LockContent | undefined {
+  try {
+    return parseLockContent(readBounded(fd).toString('latin1'))
+  } catch {
+    return undefined
+  }
 }
 
 /** ` (pgbackrest --stanza=main backup)`, or '' when the process has ended or may not be inspected. Options are left out, because they may hold secrets. */

@@ -29,8 +29,10 @@ afterAll(() => {
 })
 
 let count = 0
+let runs = 0
 let lockPath: string
 beforeEach(() => {
+  runs = 0
   lockPath = join(scratch, `lock-${++count}`)
 })
 
@@ -40,7 +42,7 @@ const acquire = (request: Partial<LockRequest> = {}) =>
     stanza: 'main',
     types: ['backup'],
     repoKeys: [1],
-    execId: `${process.pid}-00000001`,
+    execId: `${process.pid}-${String(++runs).padStart(8, '0')}`,
     ...request,
   })
 
@@ -100,6 +102,21 @@ describe('locks', () => {
     expect(readdirSync(lockPath)).toEqual(before)
   })
 
+  test('are shared by processes with the same exec-id, and stay with the first', async () => {
+    const execId = '7-0badcafe'
+    await using first = await acquire({ execId })
+    first.update({ pctCplt: 5, sz: 10, szCplt: 1 })
+    {
+      await using second = await acquire({ execId })
+      second.update({ pctCplt: 9, sz: 10, szCplt: 2 })
+    }
+    expect(readLocks(lockPath, 'main')).toMatchObject([
+      { repoKey: 1, pctCplt: 5, execId },
+      { pctCplt: 5, execId },
+    ])
+    await expect(acquire()).rejects.toMatchObject({ code: 'lock-acquire' })
+  })
+
   test('of other stanzas and other types do not exclude each other', async () => {
     await using _one = await acquire()
     await using _two = await acquire({ types: ['restore'] })
@@ -126,7 +143,7 @@ describe('locks', () => {
       }
     }
     const one = await acquire({ repoKeys: [1] })
-    const two = await acquire({ repoKeys: [2], execId: `${process.pid}-00000002` })
+    const two = await acquire({ repoKeys: [2] })
     await expect(acquire({ repoKeys: [1, 2] })).rejects.toMatchObject({ code: 'lock-acquire' })
     one.update({ pctCplt: 1, sz: 10, szCplt: 1 })
     two.update({ pctCplt: 2, sz: 10, szCplt: 2 })
