@@ -115,7 +115,10 @@ export function toPlainError(error: unknown): PlainError {
     return { code, message, hints, denied: denied || undefined, ...stackOf(error) }
   }
   if (isOutOfFiles(error)) return { code: 'file-open', message: (error as Error).message, hints: [OPEN_FILES_HINT] }
-  if (error instanceof Error) return { code: 'assert', message: error.message, hints: [], ...stackOf(error) }
+  if (error instanceof Error) {
+    const code = isSystemError(error) ? 'kernel' : 'assert'
+    return { code, message: error.message, hints: [], ...stackOf(error) }
+  }
   return { code: 'unknown', message: String(error), hints: [] }
 }
 
@@ -182,6 +185,11 @@ export function isDenied(error: unknown): error is PgtsError {
 export function systemCode(error: unknown): string | undefined {
   const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined
   return typeof code === 'string' ? code : undefined
+}
+
+/** True for an error of the system (`EIO`), not of Node (`ERR_INVALID_ARG_TYPE`), which is a bug. */
+export function isSystemError(error: unknown): boolean {
+  return /^E[A-Z0-9]+$/.test(systemCode(error) ?? '')
 }
 
 function stackOf(error: Error): { stack?: string } {

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type ErrorCode, isPgtsError, messageOf, systemCode } from '../util/error.ts'
+import { type ErrorCode, isPgtsError, isSystemError, messageOf } from '../util/error.ts'
 import type { Logger } from '../util/log.ts'
 
 /** Retries of a failed job: the first at once, each further one after the interval, as pgBackRest does. */
@@ -71,8 +71,7 @@ export async function withRetries<R>(attempt: () => Promise<R>, place: RetryPlac
 }
 
 function retriesFor(error: unknown, { retries }: JobRetry): number {
-  // Errors of the system (EIO), not of Node (ERR_INVALID_ARG_TYPE), which are bugs.
-  if (!isPgtsError(error)) return /^E[A-Z0-9]+$/.test(systemCode(error) ?? '') ? retries : 0
+  if (!isPgtsError(error)) return isSystemError(error) ? retries : 0
   if (MAY_PASS.has(error.code)) return retries
   return CONTENT.has(error.code) ? Math.min(1, retries) : 0
 }

@@ -164,6 +164,8 @@ describe.each(makers)('executor: %s', (name, workers, make) => {
 
   test.each([
     { code: 'service', retries: 2, attempts: 3 },
+    // What a system error (EIO) of another host becomes.
+    { code: 'kernel', retries: 2, attempts: 3 },
     { code: 'service', retries: 0, attempts: 1 },
     // Read twice with the same result: the bytes are damaged.
     { code: 'checksum', retries: 5, attempts: 2 },
