@@ -59,6 +59,21 @@ export class StoragePort implements Disposable {
     return file
   }
 
+  /** A removal that has begun is not interrupted. */
+  async remove(name: string, { signal }: Cancellable = {}): Promise<void> {
+    assertName(name)
+    signal?.throwIfAborted()
+    const id = this.begin()
+    await new Promise<void>((resolve, reject) => {
+      this.listen(id, (message) => {
+        this.forget(id)
+        if (message.type === 'failed') reject(fromPlainError(message.error))
+        else resolve()
+      })
+      this.send({ type: 'remove', id, name })
+    })
+  }
+
   begin(): number {
     this.requests++
     return ++this.#lastId

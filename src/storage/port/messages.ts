@@ -9,7 +9,9 @@ export const PIECE_BYTES = 256 * 1024
  */
 export const PIECES_AHEAD = 8
 
-/** To the thread that has the storage open. `id` is unique for the port and identifies one read or one new file. */
+/**
+ * To the thread that has the storage open. `id` is unique for the port and identifies one read, one new file or one removal.
+ */
 export type ToStorage =
   | {
       readonly type: 'read'
@@ -25,6 +27,7 @@ export type ToStorage =
   | { readonly type: 'back'; readonly id: number; readonly buffer: ArrayBuffer }
   /** End a read early, or discard a file. */
   | { readonly type: 'end'; readonly id: number }
+  | { readonly type: 'remove'; readonly id: number; readonly name: string }
 
 export type FromStorage =
   /** A read has begun. */
@@ -32,6 +35,6 @@ export type FromStorage =
   | { readonly type: 'bytes'; readonly id: number; readonly buffer: ArrayBuffer; readonly length: number }
   /** A piece has been written: its buffer is free again. */
   | { readonly type: 'back'; readonly id: number; readonly buffer: ArrayBuffer }
-  /** All bytes were read; the file is committed; the file is discarded (or was committed before). */
-  | { readonly type: 'done' | 'committed' | 'discarded'; readonly id: number }
+  /** All bytes were read; the file is committed; the file is discarded (or was committed before); it is removed. */
+  | { readonly type: 'done' | 'committed' | 'discarded' | 'removed'; readonly id: number }
   | { readonly type: 'failed'; readonly id: number; readonly error: PlainError }

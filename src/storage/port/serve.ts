@@ -56,6 +56,18 @@ class Served implements AsyncDisposable {
         this.#track(this.#files.get(id)?.discard())
         this.#files.delete(id)
         break
+      case 'remove':
+        this.#track(this.#remove(id, message.name))
+        break
+    }
+  }
+
+  async #remove(id: number, name: string): Promise<void> {
+    try {
+      await this.#storage.remove(name)
+      this.#send({ type: 'removed', id })
+    } catch (error) {
+      this.#send({ type: 'failed', id, error: toPlainError(error) })
     }
   }
 

@@ -28,15 +28,15 @@ const OWN_AFTER: OwnAfter = { requests: 128, bytes: 128 * 1024 * 1024 }
 
 /**
  * A storage that is open in another thread. Opening its own costs a thread a quarter of a second of CPU (loading the
- * library, connecting), as much as some hundred requests. So files are read and written through the other thread up to
- * the limits of `OwnAfter`; after that, and for all other operations, the thread opens its own.
+ * library, connecting), as much as some hundred requests. So files are read, written and removed through the other thread up
+ * to the limits of `OwnAfter`; after that, and for all other operations, the thread opens its own.
  *
- * @param open opens the thread's own storage
+ * @param open opens the thread's own storage; absent: only the other thread can open it
  */
 export function sharedAtFirst(
   port: StoragePort,
   { display, parallel }: SharedStorage,
-  open: () => Promise<StorageDriver>,
+  open?: () => Promise<StorageDriver>,
   after: OwnAfter = OWN_AFTER,
 ): StorageDriver {
   return new SharedAtFirst(port, display, parallel, open, after)
@@ -46,23 +46,24 @@ class SharedAtFirst implements StorageDriver {
   readonly display: string
   readonly parallel: number
   readonly #port: StoragePort
-  readonly #open: () => Promise<StorageDriver>
+  readonly #open: (() => Promise<StorageDriver>) | undefined
   readonly #after: OwnAfter
   #opening: Promise<StorageDriver> | undefined
   #own: StorageDriver | undefined
-  #tried = false
+  #tried: boolean
 
   constructor(
     port: StoragePort,
     display: string,
     parallel: number,
-    open: () => Promise<StorageDriver>,
+    open: (() => Promise<StorageDriver>) | undefined,
     after: OwnAfter,
   ) {
     this.#port = port
     this.display = display
     this.parallel = parallel
     this.#open = open
+    this.#tried = open === undefined
     this.#after = after
   }
 
@@ -91,8 +92,8 @@ class SharedAtFirst implements StorageDriver {
     )
   }
 
-  async remove(name: string, options?: Cancellable): Promise<void> {
-    await (await this.#opened()).remove(name, options)
+  remove(name: string, options?: Cancellable): Promise<void> {
+    return this.#best().remove(name, options)
   }
 
   async removeTree(prefix: string, options?: Cancellable): Promise<void> {
@@ -110,7 +111,7 @@ class SharedAtFirst implements StorageDriver {
   }
 
   /** Operations in progress stay where they began. */
-  #best(): Pick<StorageDriver, 'read' | 'create'> {
+  #best(): Pick<StorageDriver, 'read' | 'create' | 'remove'> {
     if (this.#own !== undefined) return this.#own
     const { requests, movedBytes } = this.#port
     if (!this.#tried && (requests >= this.#after.requests || movedBytes >= this.#after.bytes)) {
@@ -122,6 +123,8 @@ class SharedAtFirst implements StorageDriver {
   }
 
   #opened(): Promise<StorageDriver> {
+    if (this.#open === undefined)
+      return Promise.reject(new PgtsError('assert', `${this.display} is only open in another thread`))
     if (this.#opening === undefined) {
       this.#opening = this.#open().then((own) => (this.#own = own))
       // The next call opens it again.

@@ -13,17 +13,17 @@ export interface OverPort extends AsyncDisposable {
 /**
  * A storage that another thread has open, as a worker sees it. Both sides are in this thread.
  *
- * @param open the storage that the worker opens itself
+ * @param open the storage that the worker opens itself; null: it cannot
  */
 export function overPort(
   served: StorageDriver,
-  open: () => Promise<StorageDriver> = () => Promise.reject(new Error('no own storage was expected')),
+  open: (() => Promise<StorageDriver>) | null = () => Promise.reject(new Error('no own storage was expected')),
   after?: OwnAfter,
 ): OverPort {
   const { port1, port2 } = new MessageChannel()
   const serving = serveStorage(served, port1)
   const { display, parallel = 4 } = served
-  const storage = sharedAtFirst(new StoragePort(port2), { display, parallel }, open, after)
+  const storage = sharedAtFirst(new StoragePort(port2), { display, parallel }, open ?? undefined, after)
   return {
     storage,
     hangUp: async () => serving[Symbol.asyncDispose](),

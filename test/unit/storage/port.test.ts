@@ -55,6 +55,16 @@ describe('a storage used through another thread', () => {
     }
   })
 
+  test('removes files, also absent ones, and keeps the reason of a failure', async () => {
+    const inner = await withContent()
+    await using over = overPort(inner)
+    await over.storage.remove('file')
+    expect(await inner.stat('file')).toBeUndefined()
+    await over.storage.remove('file')
+    inner.remove = () => Promise.reject(new PgtsError('file-remove', 'it is locked', { denied: true }))
+    await expect(over.storage.remove('file')).rejects.toMatchObject({ code: 'file-remove', denied: true })
+  })
+
   test('pauses reading for a slow reader, and ends it when the reader stops', async () => {
     const { inner, seen } = endless()
     await using over = overPort(inner)
@@ -133,6 +143,7 @@ describe('a storage used through another thread', () => {
     await expect(reading).rejects.toMatchObject({ code: 'assert' })
     await expect(file.commit()).rejects.toMatchObject({ code: 'assert' })
     await expect(storage.read('file')).rejects.toMatchObject({ code: 'assert' })
+    await expect(storage.remove('file')).rejects.toMatchObject({ code: 'assert' })
     await file[Symbol.asyncDispose]()
     expect(await inner.stat('new')).toBeUndefined()
   })
@@ -168,5 +179,12 @@ describe('a storage used through another thread', () => {
     for (let i = 0; i < 5; i++) expect((await getFile(storage, 'file')).equals(content)).toBe(true)
     expect(open).toHaveBeenCalledOnce()
     await expect(storage.stat('file')).rejects.toMatchObject({ code: 'access' })
+  })
+
+  test('stays with the other thread if only that thread can open it', async () => {
+    await using over = overPort(await withContent(), null, { requests: 1, bytes: 1 })
+    const { storage } = over
+    for (let i = 0; i < 3; i++) expect((await getFile(storage, 'file')).equals(content)).toBe(true)
+    await expect(storage.stat('file')).rejects.toMatchObject({ code: 'assert' })
   })
 })
