@@ -9,6 +9,7 @@ import { launchEnvironment } from '../core/archive/launcher/launch-hint.ts'
 import { openRepository, type Repository, type RepositoryDescription } from '../core/repository.ts'
 import { archiveInfoName, backupInfoName, copyName } from '../format/repo-path.ts'
 import type { ClusterAccess } from '../postgres/cluster-access.ts'
+import { asBytes, decodeUtf8 } from '../util/byte-string.ts'
 import { systemClock } from '../util/clock.ts'
 import { loadModule } from '../util/load-module.ts'
 import type { Logger } from '../util/log.ts'
@@ -18,6 +19,8 @@ import { repositoryDescription } from './repository.ts'
 /** Environment of a command. */
 export interface Surroundings {
   readonly log: Logger
+  /** Redact a secret that another host has sent in further log lines. */
+  readonly learnSecret: (secret: string) => void
   readonly signal: AbortSignal
   readonly progress: CommandContext['progress']
   readonly env: Readonly<Record<string, string | undefined>>
@@ -74,7 +77,7 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
     configured: (option) => resolved.configured(option),
     stanzaHints: resolved.stanzaHints,
     commandLineFor: (other: CommandName) => commandLineFor(resolved, other, cwd),
-    repositories: () => (repositories ??= openAll(command, describe, log)),
+    repositories: () => (repositories ??= openAll(command, describe, around)),
     cluster: (index = 0) => clusters.get(index),
     executor: async (used, most = Number.POSITIVE_INFINITY) => {
       const { openWorkers } = await loadModule(() => import('./workers.ts'))
@@ -187,10 +190,16 @@ const DATA_COMMANDS: readonly CommandName[] = ['backup', 'drill', 'restore', 've
 async function openAll(
   command: CommandName,
   describe: () => readonly RepositoryDescription[],
-  log: Logger,
+  { log, learnSecret }: Surroundings,
 ): Promise<readonly Repository[]> {
   const connections = DATA_COMMANDS.includes(command) ? DATA_CONNECTIONS : CONNECTIONS
-  return Promise.all(describe().map((description) => openRepository(description, log, connections)))
+  const open = async (description: RepositoryDescription) => {
+    const repository = await openRepository(description, log, connections)
+    if (repository.cipher !== undefined && description.cipher === undefined)
+      learnSecret(decodeUtf8(asBytes(repository.cipher.passphrase())))
+    return repository
+  }
+  return Promise.all(describe().map(open))
 }
 
 /** Resources that could not be opened were reported by the command. */

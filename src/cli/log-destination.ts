@@ -14,7 +14,7 @@ export interface LoggerOptions {
   readonly format?: LogFormat
   /** For lines in JSON. */
   readonly origin?: LogOrigin
-  /** Texts that no line may contain, the longest first; called with the first record. */
+  /** Texts that no line may contain, the longest first; called once, with the first record or before. */
   readonly secrets?: () => readonly string[]
   readonly timestamp: boolean
   /** Absolute path as text. Absent: no log file. */

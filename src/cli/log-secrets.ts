@@ -29,8 +29,16 @@ export function secretsOf(
   const ofOptions = [...values.values()].filter(({ option }) => names.has(option)).map(({ value }) => value)
   const ofVariables = Object.entries(env).flatMap(([name, value]) => (SECRET_VARIABLE.test(name) ? [value] : []))
   const texts = [...ofOptions, ...ofVariables].filter((value) => typeof value === 'string')
-  const secrets = texts.filter((text) => text.length >= LEAST_LENGTH && !isFile(text))
-  return [...new Set(secrets)].sort((a, b) => b.length - a.length)
+  return withSecrets(
+    [],
+    texts.filter((text) => !isFile(text)),
+  )
+}
+
+/** Without short ones, the longest first: one secret can be a part of another. */
+export function withSecrets(secrets: readonly string[], more: readonly string[]): readonly string[] {
+  const long = more.filter((text) => text.length >= LEAST_LENGTH)
+  return [...new Set([...secrets, ...long])].sort((a, b) => b.length - a.length)
 }
 
 /** Base64 can begin with a slash, too. */

@@ -4,11 +4,13 @@ import { requireModule } from '../util/load-module.ts'
 import { rankOf, type LogFields, type Logger, type LogMethod, type MessageLevel } from '../util/log.ts'
 import { isBuilt } from '../util/version.ts'
 import { LogDestination, type LoggerOptions } from './log-destination.ts'
-import { REDACTED, secretFields, withoutSecrets } from './log-secrets.ts'
+import { REDACTED, secretFields, withoutSecrets, withSecrets } from './log-secrets.ts'
 
 export { descriptorOutput, type TextOutput } from './log-output.ts'
 
 export interface ClosableLogger extends Logger {
+  /** No further line contains this secret, which another host has sent. */
+  learnSecret(secret: string): void
   /** Further lines are those of this command, in this file if the logger has one. */
   continueAs(command: string, logFile: string): void
   /** Close the log file. Each line is written when it is logged, so no line is lost if this is not called. */
@@ -27,8 +29,10 @@ export function createLogger(options: LoggerOptions): ClosableLogger {
   const enabled = (level: MessageLevel) => rankOf(level) <= most
   const destination = new LogDestination(options, (message) => open().warn(message))
 
+  let secrets: readonly string[] | undefined
+  const secretsNow = () => (secrets ??= options.secrets?.() ?? [])
   let pino: PinoLogger<MessageLevel> | undefined
-  const open = () => (pino ??= openPino(destination, options))
+  const open = () => (pino ??= openPino(destination, secretsNow, options.now))
   const method = (level: MessageLevel): LogMethod => {
     if (!enabled(level)) return () => undefined
     return (first: string | LogFields, message?: string) => {
@@ -44,6 +48,7 @@ export function createLogger(options: LoggerOptions): ClosableLogger {
     debug: method('debug'),
     trace: method('trace'),
     enabled,
+    learnSecret: (secret) => void (secrets = withSecrets(secretsNow(), [secret])),
     continueAs: (command, logFile) => destination.continueAs(command, logFile),
     close: () => destination.close(),
     failure: () => destination.failure,
@@ -57,9 +62,11 @@ const PINO_LEVELS: Record<MessageLevel, number> = { error: 60, warn: 50, info: 4
  * `{"level":"info","time":1767323045678,"fields":{"process":1},"msg":"..."}`: no field can replace a key of the record.
  * Fields with the name of a secret are redacted, and the values of secrets wherever they are.
  */
-function openPino(destination: LogDestination, options: LoggerOptions): PinoLogger<MessageLevel> {
-  const { now = Date.now } = options
-  const secrets = options.secrets?.() ?? []
+function openPino(
+  destination: LogDestination,
+  secrets: () => readonly string[],
+  now: () => number = Date.now,
+): PinoLogger<MessageLevel> {
   const { pino } = requireModule<typeof import('pino')>(isBuilt ? './pino.js' : 'pino')
   return pino(
     {
@@ -71,7 +78,7 @@ function openPino(destination: LogDestination, options: LoggerOptions): PinoLogg
       formatters: { level: (level) => ({ level }) },
       timestamp: () => `,"time":${now()}`,
       redact: { paths: secretFields().flatMap((name) => [name, `*.${name}`]), censor: REDACTED },
-      hooks: { streamWrite: (line) => withoutSecrets(line, secrets) },
+      hooks: { streamWrite: (line) => withoutSecrets(line, secrets()) },
     },
     destination,
   )

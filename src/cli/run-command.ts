@@ -43,6 +43,7 @@ export async function runCommand(resolved: AnyResolved, process: Process, rows: 
   try {
     await using open = openContext(resolved, {
       log,
+      learnSecret: log.learnSecret,
       signal: process.signal,
       progress,
       env: process.env,

@@ -1,6 +1,6 @@
 import type { MessagePort } from 'node:worker_threads'
 import type { jobHandlers } from '../core/jobs.ts'
-import type { Repository, RepositoryDescription } from '../core/repository.ts'
+import { describeOpen, type Repository, type RepositoryDescription } from '../core/repository.ts'
 import type { WorkerSetup } from '../core/worker-env.ts'
 import { loadModule } from '../util/load-module.ts'
 import type { Logger } from '../util/log.ts'
@@ -34,10 +34,12 @@ export async function openWorkers(request: WorkersRequest): Promise<Executor<typ
     log.detail(`${workers} workers instead of ${request.workers}: the limit of open files is ${limit} (ulimit -n)`)
   const lanes = Math.max(1, ...distant.map(({ storage }) => storage.parallel ?? 1))
   const setup: WorkerSetup = {
-    repositories: repositories.map(({ key, storage: { display, parallel } }) => ({
-      ...descriptions.find((description) => description.key === key)!,
-      shared: parallel === undefined ? undefined : { display, parallel },
-    })),
+    repositories: repositories.map((repository) =>
+      describeOpen(
+        descriptions.find(({ key }) => key === repository.key)!,
+        repository,
+      ),
+    ),
     cluster: { kind: 'local' },
     bufferBytes,
     lanes,

@@ -44,6 +44,21 @@ export function repositoryOf({ key, cipher }: RepositoryDescription, storage: St
   return { key, display, storage, cipher: { type, origin, passphrase: () => passphrase } }
 }
 
+/**
+ * The description from which a worker opens a repository that is open here.
+ *
+ * @param description without the passphrase if that came from another host
+ */
+export function describeOpen(
+  description: RepositoryDescription,
+  { cipher, storage: { display, parallel } }: Repository,
+): RepositoryDescription {
+  const shared = parallel === undefined ? undefined : { display, parallel }
+  if (cipher === undefined) return { ...description, shared }
+  const { type, origin, passphrase } = cipher
+  return { ...description, shared, cipher: { type, origin, passphrase: passphrase() } }
+}
+
 /** @param connections as for `openStorage` */
 export async function openRepository(
   description: RepositoryDescription,

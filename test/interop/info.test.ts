@@ -143,6 +143,7 @@ describe.runIf(installed)(`info of pgts and of pgbackrest ${major}.${minor} prin
     const argv = [`--config=${site.config}`, ...args, 'info']
     const around = {
       log: silentLogger,
+      learnSecret: () => undefined,
       signal: new AbortController().signal,
       env: {},
       cwd: '/',

@@ -45,6 +45,7 @@ export async function runInProcess(
   const signal = new AbortController().signal
   await using open = openContext(resolved, {
     log,
+    learnSecret: () => undefined,
     signal,
     env: {},
     cwd: '/',

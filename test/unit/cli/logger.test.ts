@@ -359,6 +359,15 @@ describe('secrets', () => {
       expect(JSON.parse(out.stdout)).toMatchObject({ fields })
     }
   })
+
+  test('that are learned later are redacted in further messages, unless they are short', () => {
+    const { log, out } = logger({ console: 'info' }, { timestamp: false, secrets: () => found })
+    log.info('first postgres-password')
+    log.learnSecret('postgres-password-of-host-b')
+    log.learnSecret('main')
+    log.info('main postgres-password-of-host-b postgres-password')
+    expect(out.stdout).toBe('P00   INFO: first <redacted>\nP00   INFO: main <redacted> <redacted>\n')
+  })
 })
 
 describe('a log that continues in another file', () => {
