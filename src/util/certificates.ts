@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises'
-import { rootCertificates, type SecureContextOptions } from 'node:tls'
-import { textPath } from '../../util/byte-string.ts'
-import { PgtsError } from '../../util/error.ts'
+import { rootCertificates } from 'node:tls'
+import { textPath } from './byte-string.ts'
+import { PgtsError } from './error.ts'
 
 /** Certificates that the system trusts: Debian, Red Hat, SUSE, Alpine and BSD. */
 const SYSTEM_FILES = [
@@ -13,10 +13,15 @@ const SYSTEM_FILES = [
 
 /**
  * The trusted certificates: the configured file or directory, else those that this system trusts, else those of Node.
+ *
+ * @param option names the file, for the hint of an error
  */
-export async function trustedCertificates(place: { caFile?: string; caPath?: string }): Promise<SecureContextOptions> {
-  const ca: (string | Buffer)[] = []
-  if (place.caFile !== undefined) ca.push(await certificateFile(place.caFile))
+export async function trustedCertificates(
+  place: { readonly caFile?: string; readonly caPath?: string },
+  option = 'repo-storage-ca-file',
+): Promise<{ readonly ca: string[] }> {
+  const ca: string[] = []
+  if (place.caFile !== undefined) ca.push(await certificateFile(place.caFile, option))
   if (place.caPath !== undefined) ca.push(...(await certificateDirectory(place.caPath)))
   if (ca.length > 0) return { ca }
   for (const path of SYSTEM_FILES) {
@@ -28,11 +33,12 @@ export async function trustedCertificates(place: { caFile?: string; caPath?: str
 
 const BEGIN = '-----BEGIN CERTIFICATE-----'
 
-async function certificateFile(path: string): Promise<string> {
+/** The text of a file with certificates in PEM format. @param option names the file, for the hint of an error */
+export async function certificateFile(path: string, option: string): Promise<string> {
   const text = await readFile(textPath(path), 'latin1').catch((cause: unknown) => {
     const why = cause instanceof Error ? cause.message : String(cause)
     throw new PgtsError('file-open', `cannot read the certificates in ${path}: ${why}`, {
-      hints: ['set repo-storage-ca-file to a file that this user can read'],
+      hints: [`set ${option} to a file that this user can read`],
       cause,
     })
   })
