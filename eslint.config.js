@@ -4,11 +4,12 @@ import { byteStrings } from './scripts/byte-string-rule.mjs'
 // Dependencies point one way: cli -> commands -> core -> (format, storage, postgres, codec) -> util.
 // docs/decisions/0001-layout.md explains why. Each row: a folder of src, what it must not import, and the rule in words.
 const layers = [
-  ['util', 'cli|commands|config|core|format|storage|postgres|codec|worker', 'util imports nothing of ours'],
-  ['format', 'cli|commands|config|core|storage|postgres|codec|worker', 'format is pure: it knows util alone'],
-  ['storage', 'cli|commands|config|core|format|postgres|codec|worker', 'storage stands alone on util'],
-  ['postgres', 'cli|commands|config|core|format|storage|codec|worker', 'postgres stands alone on util'],
-  ['codec', 'cli|commands|config|core|format|storage|postgres|worker', 'codec stands alone on util'],
+  ['util', 'cli|commands|config|core|format|storage|postgres|codec|worker|remote', 'util imports nothing of ours'],
+  ['format', 'cli|commands|config|core|storage|postgres|codec|worker|remote', 'format is pure: it knows util alone'],
+  ['storage', 'cli|commands|config|core|format|postgres|codec|worker', 'storage knows util, and remote'],
+  ['postgres', 'cli|commands|config|core|format|storage|codec|worker', 'postgres knows util, and remote'],
+  ['codec', 'cli|commands|config|core|format|storage|postgres|worker|remote', 'codec stands alone on util'],
+  ['remote', 'cli|commands|config|core|format|storage|postgres|codec|worker', 'remote stands alone on util'],
   [
     'config',
     'cli|commands|core|format|postgres|worker|codec/(?!registry\\.ts|levels\\.ts)|storage/(?!registry\\.ts)',
