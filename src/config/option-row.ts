@@ -134,6 +134,7 @@ export const CLUSTER = [
 export const CLUSTER_HOST = [
   'backup',
   'check',
+  'doctor',
   'manifest',
   'stanza-create',
   'stanza-delete',
