@@ -20,6 +20,7 @@ export function inlineExecutor<H extends JobHandlers, E extends InlineEnvironmen
   { retry = NO_RETRY, log = silentLogger }: { readonly retry?: JobRetry; readonly log?: Logger } = {},
 ): Executor<H> {
   let opened: Promise<E> | undefined
+  let lanes: Lanes | undefined
   let closed = false
   return {
     workers: 1,
@@ -32,6 +33,7 @@ export function inlineExecutor<H extends JobHandlers, E extends InlineEnvironmen
     ): AsyncGenerator<Completed<JobOf<H[K]>, ResultOf<H[K]>>> {
       const handler = handlers[kind]
       const perform = async (job: JobOf<H[K]>, lane: unknown): Promise<Completed<JobOf<H[K]>, ResultOf<H[K]>>> => {
+        signal.throwIfAborted()
         if (handler === undefined) throw new PgtsError('assert', `no handler is known for jobs of kind ${kind}`)
         const place = { retry, kind, log, signal, isDropped: () => closed }
         const result = (await withRetries(() => handler(job, lane, signal), place)) as ResultOf<H[K]>
@@ -41,7 +43,7 @@ export function inlineExecutor<H extends JobHandlers, E extends InlineEnvironmen
         if (closed) throw new PgtsError('assert', 'the executor was closed while jobs were left')
         signal.throwIfAborted()
         const env = await (opened ??= openEnv())
-        return env.lanes ?? [env]
+        return (lanes ??= new Lanes(env.lanes ?? [env]))
       }
       signal.throwIfAborted()
       try {
@@ -63,31 +65,56 @@ export function inlineExecutor<H extends JobHandlers, E extends InlineEnvironmen
   }
 }
 
+/** The lanes of all runs: one job at a time uses a lane, because a lane has one buffer. */
+class Lanes {
+  readonly count: number
+  readonly #idle: unknown[]
+  readonly #waiting: ((lane: unknown) => void)[] = []
+
+  constructor(lanes: readonly unknown[]) {
+    this.count = lanes.length
+    this.#idle = [...lanes].reverse()
+  }
+
+  async use<D>(work: (lane: unknown) => Promise<D>): Promise<D> {
+    const lane =
+      this.#idle.length > 0 ? this.#idle.pop() : await new Promise<unknown>((resolve) => this.#waiting.push(resolve))
+    try {
+      return await work(lane)
+    } finally {
+      const next = this.#waiting.shift()
+      if (next === undefined) this.#idle.push(lane)
+      else next(lane)
+    }
+  }
+}
+
 /**
- * Draws a job when a lane is idle. The first failure is thrown after the jobs in progress have ended.
+ * Draws a job when this run has fewer than one in each lane. The first failure is thrown after the jobs in progress have ended.
  *
  * @param lanesOf called before each job; throws if no more may begin
  */
 async function* inLanes<J, D>(
   jobs: Iterable<J> | AsyncIterable<J>,
-  lanesOf: () => Promise<readonly unknown[]>,
+  lanesOf: () => Promise<Lanes>,
   perform: (job: J, lane: unknown) => Promise<D>,
 ): AsyncGenerator<D> {
-  const running = new Map<unknown, Promise<{ readonly lane: unknown; readonly done: D }>>()
+  const running = new Map<number, Promise<{ readonly id: number; readonly done: D }>>()
+  let lastId = 0
   const finished = async (): Promise<D> => {
-    const { lane, done } = await Promise.race(running.values())
-    running.delete(lane)
+    const { id, done } = await Promise.race(running.values())
+    running.delete(id)
     return done
   }
   let turn = performance.now()
   try {
     for await (const job of jobs) {
       const lanes = await lanesOf()
-      const lane = lanes.find((one) => !running.has(one))
-      const begun = perform(job, lane).then((done) => ({ lane, done }))
+      const id = ++lastId
+      const begun = lanes.use((lane) => perform(job, lane)).then((done) => ({ id, done }))
       markHandled(begun)
-      running.set(lane, begun)
-      if (running.size < lanes.length) continue
+      running.set(id, begun)
+      if (running.size < lanes.count) continue
       yield await finished()
       if (performance.now() - turn > TURN_MS) {
         await setImmediate()

@@ -380,6 +380,14 @@ describe.each(makers.slice(2))('threads: %s', (name, workers, make) => {
     expect(one.length + two.length).toBe(600)
   })
 
+  test('gives each environment or lane to one job at a time, also for two job lists', async () => {
+    await using executor = make(bench().setup)
+    const lists = [1, 2, 3].map(() =>
+      collect(executor.run('alone', Array<number>(2 * LANES).fill(2), { signal: never() })),
+    )
+    expect((await Promise.all(lists)).flat()).toHaveLength(6 * LANES)
+  })
+
   test('with singly, a job waits for a free worker also after tiny jobs', async () => {
     const { setup, begun } = bench()
     await using executor = make(setup)

@@ -35,6 +35,7 @@ export async function openTestEnv(setup: TestSetup, log: Logger = silentLogger):
   }
 }
 
+const inUse = new WeakSet<TestEnv>()
 let seen: Int32Array = new Int32Array(2)
 
 /** Handlers for the executor contract: each has one behaviour of a job. */
@@ -49,6 +50,14 @@ export const testJobs = {
       Atomics.add(seen, 1, 1)
       throw error
     }
+    return ms
+  },
+  /** Fails if another job uses the same environment. */
+  alone: async (ms: number, env: TestEnv) => {
+    if (inUse.has(env)) throw new PgtsError('assert', 'two jobs use one environment')
+    inUse.add(env)
+    await sleep(ms)
+    inUse.delete(env)
     return ms
   },
   /** Blocks the event loop, as a job that reads, compresses and writes. */
