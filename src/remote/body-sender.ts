@@ -40,10 +40,10 @@ export class BodySender implements ByteSink {
   }
 
   /** As `write`, and no frame ends inside of these bytes, which are one value. */
-  async writeWhole(value: Uint8Array): Promise<void> {
+  writeWhole(value: Uint8Array): void | Promise<void> {
     if (value.length > MOST_PAYLOAD) throw new PgtsError('assert', 'a value of a body is larger than a frame')
-    if (this.#used + value.length > MOST_PAYLOAD) await this.flush()
-    await this.write(value)
+    if (this.#used + value.length > MOST_PAYLOAD) return this.flush().then(() => this.write(value))
+    return this.write(value)
   }
 
   /** Sends what is left. Then END can follow. */

@@ -59,10 +59,13 @@ export function onRows<Q, A, I>(
     async serve(served) {
       const { answer, rows } = await run(verb.request.decode(served.fields), served.call)
       const sender = await served.begin(verb.answer.encode(answer))
-      for await (const row of rows) {
-        served.call.signal.throwIfAborted()
-        await sender.writeWhole(encodeValue(verb.item.encode(row)))
-      }
+      const write = (row: I) => sender.writeWhole(encodeValue(verb.item.encode(row)))
+      if (Symbol.asyncIterator in rows) for await (const row of rows) await write(row)
+      else
+        for (const row of rows) {
+          const waiting = write(row)
+          if (waiting !== undefined) await waiting
+        }
       await served.end(nothing.encode({}))
     },
   }

@@ -28,12 +28,16 @@ export function encodeValue(value: Value): Buffer {
   return writer.bytes()
 }
 
+/** Most values are small: they are written here, and copied when their size is known. */
+const SCRATCH: Buffer = Buffer.allocUnsafeSlow(16 * 1024)
+
 class Writer {
-  #buffer: Buffer = Buffer.allocUnsafe(256)
+  #buffer = SCRATCH
   #used = 0
 
   bytes(): Buffer {
-    return this.#buffer.subarray(0, this.#used)
+    const bytes = this.#buffer.subarray(0, this.#used)
+    return this.#buffer === SCRATCH ? Buffer.from(bytes) : bytes
   }
 
   value(value: Value, depth: number): void {

@@ -16,6 +16,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   busybox: 'the launcher in the shell of busybox',
   promtool: 'the text of metrics against promtool',
   chromium: 'the page of report in a browser',
+  '/usr/sbin/sshd': 'hosts apart, connected by ssh',
   strace: 'counting the processes that the launcher starts',
   zsh: 'the completion of zsh',
   fish: 'the completion of fish',
@@ -34,7 +35,9 @@ function sayWhatIsMissing(): void {
   for (const [name, what] of missing) console.log(`left out: ${what} (${name} is not installed)`)
   const asRoot = process.getuid?.() === 0
   if (!asRoot)
-    console.log('left out: disk-full tests on a small file system, and the refusal of root (not run as root)')
+    console.log(
+      'left out: disk-full tests on a small file system, hosts apart, and the refusal of root (not run as root)',
+    )
   if (process.env['PGTS_TEST_REQUIRE_ALL'] === undefined) return
   if (missing.length > 0)
     throw new Error(`PGTS_TEST_REQUIRE_ALL is set, but these are missing: ${missing.map(([name]) => name).join(', ')}`)
