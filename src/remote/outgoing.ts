@@ -85,6 +85,11 @@ export class OutgoingStream {
     this.#bodyOfOther().receive(payload)
   }
 
+  receiveCredit(credit: number): void {
+    if (this.sender === undefined) throw new PgtsError('protocol', 'credit for a request without a body')
+    this.sender.addCredit(credit)
+  }
+
   receiveEnd(fields: Value): void {
     this.#bodyOfOther().finish(fields)
     this.#finish()

@@ -172,12 +172,8 @@ export class Peer implements Connection {
     switch (type) {
       case FRAME.data:
         return open(isOwn ? this.#requests.find(stream) : this.#serving.find(stream)).receiveData(payload)
-      case FRAME.credit: {
-        const credit = payload.readUInt32BE()
-        if (isOwn) this.#requests.find(stream)?.sender?.addCredit(credit)
-        else this.#serving.find(stream)?.receiveCredit(credit)
-        return
-      }
+      case FRAME.credit:
+        return (isOwn ? this.#requests.find(stream) : this.#serving.find(stream))?.receiveCredit(payload.readUInt32BE())
       case FRAME.cancel:
         if (isOwn) throw new PgtsError('protocol', 'a request was cancelled by the end that serves it')
         return this.#serving.find(stream)?.receiveCancel()

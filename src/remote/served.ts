@@ -87,7 +87,8 @@ export class ServedStream implements ServedRequest {
   }
 
   receiveCredit(credit: number): void {
-    this.#sender?.addCredit(credit)
+    if (this.#sender === undefined) throw new PgtsError('protocol', 'credit for a body that has not begun')
+    this.#sender.addCredit(credit)
   }
 
   receiveCancel(): void {
