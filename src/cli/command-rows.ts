@@ -57,7 +57,8 @@ export const commandRows: CommandRows = {
     load: async () => (await loadModule(() => import('../commands/backup.ts'))).backup,
     render: async (report, { options }) => {
       const { backupResult } = await loadModule(() => import('./render/result.ts'))
-      return { ...(await reportOutcome('backup', report, options.output)), result: backupResult(report) }
+      const outcome = await reportOutcome('backup', report, options.output)
+      return 'skipped' in report ? outcome : { ...outcome, result: backupResult(report) }
     },
   }),
   check: row({

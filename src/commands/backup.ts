@@ -5,20 +5,25 @@ import type { BackupType, ManifestFile, WritableManifest } from '../format/manif
 import { PgtsError } from '../util/error.ts'
 import { formatSize } from '../util/format-size.ts'
 import { markHandled } from '../util/mark-handled.ts'
-import { begin, checkArchiving } from './backup/begin.ts'
+import { awaitStandby, begin, checkArchiving, isOnStandby } from './backup/begin.ts'
 import { choose } from './backup/choices.ts'
-import { copy } from './backup/copy.ts'
+import { chooseClusters } from './backup/clusters.ts'
+import { copy, openExecutors } from './backup/copy.ts'
 import { refuseDamagedPages } from './backup/damaged-pages.ts'
 import { finish } from './backup/finish.ts'
 import { beforeBackup, withAfterHook, type BackupRun } from './backup/hooks.ts'
-import { identify } from './backup/identify.ts'
+import { identify, loadInfos } from './backup/identify.ts'
 import { planBackup } from './backup/plan.ts'
 import { assertReady, refuseRunningServer } from './backup/ready.ts'
+import { connectForRole, leaseOrSkip, type SkippedBackup } from './backup/turn.ts'
 import { recordMissingTimes } from './shared/record-missing-times.ts'
 import { recordArchivingHost } from './shared/record-host.ts'
 import type { CommandContext, StanzaLock } from './context.ts'
+import type { Clusters } from './shared/primary.ts'
 import { expireAfterBackup } from './expire.ts'
 import { repoId } from '../util/repo-id.ts'
+
+export type { SkippedBackup } from './backup/turn.ts'
 
 export interface BackupReport {
   readonly label: string
@@ -36,21 +41,37 @@ export interface BackupReport {
 }
 
 /** Take one backup of one cluster into one repository, then expire in every repository, or in that of --repo. */
-export function backup(ctx: CommandContext<'backup'>): Promise<BackupReport> {
-  return withAfterHook(ctx, (run) => backupAndExpire(ctx, run))
+export async function backup(ctx: CommandContext<'backup'>): Promise<BackupReport | SkippedBackup> {
+  const result = await withAfterHook(ctx, async (run) => {
+    const connected = await connectForRole(ctx)
+    if (connected === undefined) return backupAndExpire(ctx, run)
+    if ('skipped' in connected) return connected
+    await using clusters = connected
+    return await backupAndExpire(ctx, run, clusters)
+  })
+  if ('skipped' in result) ctx.log.info(`no backup was taken: ${result.skipped}`)
+  return result
 }
 
-async function backupAndExpire(ctx: CommandContext<'backup'>, run: BackupRun): Promise<BackupReport> {
+async function backupAndExpire(
+  ctx: CommandContext<'backup'>,
+  run: BackupRun,
+  connected?: Clusters,
+): Promise<BackupReport | SkippedBackup> {
   await using lock = await ctx.lock()
   await beforeBackup(ctx, run)
   const repository = await chooseRepository(ctx)
-  await using _lease = await ctx.lease(repository)
+  const taken = await leaseOrSkip(ctx, repository)
+  if ('skipped' in taken) return taken
+  await using _lease = taken
   const attempt: Attempt = {}
-  const { manifest, damaged } = await takeBackup(ctx, repository, lock, attempt).catch(async (error: unknown) => {
-    // Workers have ended by now, so no file appears in the directory while it is removed.
-    await removeFailedBackupIfDiskFull(repository.storage, ctx.stanza, attempt.label, error, ctx.log)
-    throw error
-  })
+  const { manifest, damaged } = await takeBackup(ctx, { repository, lock, connected }, attempt).catch(
+    async (error: unknown) => {
+      // Workers have ended by now, so no file appears in the directory while it is removed.
+      await removeFailedBackupIfDiskFull(repository.storage, ctx.stanza, attempt.label, error, ctx.log)
+      throw error
+    },
+  )
   const report = reportOf(ctx, repository, manifest, damaged)
   run.report = report
   refuseDamagedPages(ctx, report.label, damaged)
@@ -66,13 +87,13 @@ interface Attempt {
 
 async function takeBackup(
   ctx: CommandContext<'backup'>,
-  repository: Repository,
-  lock: StanzaLock,
+  { repository, lock, connected }: { repository: Repository; lock: StanzaLock; connected?: Clusters },
   attempt: Attempt,
 ): Promise<{ readonly manifest: WritableManifest; readonly damaged: readonly ManifestFile[] }> {
-  const cluster = await ctx.cluster()
-  const source = await identify(ctx, repository, cluster)
-  await using server = ctx.options.online ? await cluster.connect() : undefined
+  const infos = await loadInfos(ctx, repository)
+  await using clusters = ctx.options.online ? await chooseClusters(ctx, connected) : undefined
+  const { cluster, server } = clusters?.main ?? { cluster: await ctx.cluster(), server: undefined }
+  const source = { ...(await identify(ctx, repository, infos, cluster)), standby: clusters?.standby }
   if (server === undefined) await refuseRunningServer(ctx, cluster)
   else assertReady(ctx, server, source)
   const choices = await choose(ctx, repository, source)
@@ -80,16 +101,17 @@ async function takeBackup(
   // PostgreSQL is in backup mode from here until finish(), or until this block exits for any reason.
   const run = await begin({ ctx, repository, source, server, ...choices })
   await using _session = run.started?.session
+  await awaitStandby(run)
   await checkArchiving(run)
 
-  await using executor = await ctx.executor([repository])
-  const plan = await planBackup(run, executor)
+  await using executors = await openExecutors(run)
+  const plan = await planBackup(run, executors.data)
   attempt.label = plan.backup.label
-  const damaged = await copy(run, plan, executor, lock)
+  const damaged = await copy(run, plan, executors, lock)
   // The workers end while the backup is finished.
-  markHandled(executor[Symbol.asyncDispose]())
+  markHandled(executors[Symbol.asyncDispose]())
   const manifest = await finish(run, plan)
-  await recordArchivingHost(ctx, [repository], await cluster.hostIdentity())
+  if (!isOnStandby(run)) await recordArchivingHost(ctx, [repository], await cluster.hostIdentity())
   return { manifest, damaged }
 }
 

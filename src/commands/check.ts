@@ -4,12 +4,10 @@ import { checkServer } from '../core/stanza/check-config.ts'
 import { checkStanzaInfo, isSameHistory } from '../core/stanza/check-info.ts'
 import { parseWalSegment } from '../format/wal-segment.ts'
 import { switchWal } from '../postgres/backup-session.ts'
-import type { ServerConnection } from '../postgres/client.ts'
-import type { ClusterAccess } from '../postgres/cluster-access.ts'
-import { readControlFile, type ControlFile } from '../postgres/control-file.ts'
 import { bytesToText } from '../util/byte-string.ts'
-import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
+import { PgtsError } from '../util/error.ts'
 import type { CommandContext } from './context.ts'
+import { connectClusters, type Clusters, type ConnectedCluster } from './shared/primary.ts'
 import { repoId } from '../util/repo-id.ts'
 
 export interface CheckReport {
@@ -23,64 +21,34 @@ export interface CheckReport {
   }[]
 }
 
-/** A configured cluster whose server answers. */
-interface Checked {
-  readonly cluster: ClusterAccess
-  readonly control: ControlFile
-  readonly server: ServerConnection
-}
-
 /** Check that backups can work: settings, info files, and archiving of one WAL segment to each repository. */
 export async function check(ctx: CommandContext<'check'>): Promise<CheckReport> {
-  const open: ServerConnection[] = []
-  try {
-    const clusters = await findClusters(ctx, open)
-    const primaries = clusters.filter(({ server }) => !server.facts.inRecovery)
-    const standbys = clusters.filter(({ server }) => server.facts.inRecovery)
-    const primary = requirePrimary(primaries)
-    const repositories = await ctx.repositories()
-    for (const standby of standbys) await checkStandby(ctx, standby, repositories)
-    return {
-      stanza: ctx.stanza,
-      clusters: clusters.map(({ cluster, server }) => ({
-        pgKey: cluster.key,
-        role: server.facts.inRecovery ? 'standby' : 'primary',
-      })),
-      repositories: await checkPrimary(ctx, primary, repositories),
-    }
-  } finally {
-    for (const server of open) await server[Symbol.asyncDispose]()
+  await using clusters = await connectClusters(ctx)
+  requireCluster(ctx, clusters)
+  const { primary, standbys } = clusters
+  if (primary === undefined && !mayLackPrimary(ctx)) throw noPrimary()
+  if (standbys.length === 0 && ctx.options.backupStandby !== 'n')
+    ctx.log.warn(`backup-standby is ${ctx.options.backupStandby}, but no standby answers`)
+
+  const repositories = await ctx.repositories()
+  let known: CheckReport['repositories'] = []
+  for (const standby of standbys) known = await checkStandby(ctx, standby, repositories)
+  return {
+    stanza: ctx.stanza,
+    clusters: clusters.all.map(({ cluster, server }) => ({
+      pgKey: cluster.key,
+      role: server.facts.inRecovery ? 'standby' : 'primary',
+    })),
+    repositories: primary === undefined ? known : await checkPrimary(ctx, primary, repositories),
   }
 }
 
-/** Every configured cluster whose server answers. A server that does not is a warning, unless none answers. */
-async function findClusters(ctx: CommandContext<'check'>, open: ServerConnection[]): Promise<Checked[]> {
-  const { options, log, signal } = ctx
-  const clusters: Checked[] = []
-  for (const [index, pg] of options.pg.entries()) {
-    if (pg.path === undefined) continue
-    try {
-      const cluster = await ctx.cluster(index)
-      const { files, pgPath } = cluster
-      const control = await readControlFile(files, pgPath, { signal })
-      if ((await files.list(pgPath)) === undefined) throw new PgtsError('path-missing', `${pg.path} does not exist`)
-      const server = await cluster.connect()
-      open.push(server)
-      clusters.push({ cluster, control, server })
-    } catch (error) {
-      signal.throwIfAborted()
-      const { code, message, hints } = toPlainError(error)
-      const lines = [
-        `unable to check pg${pg.key}: [${pad(EXIT_CODES[code])}] ${message}`,
-        ...hints.map((hint) => `HINT: ${hint}`),
-      ]
-      log.warn({ pg: pg.key }, lines.join('\n'))
-    }
-  }
-  if (clusters.length > 0) return clusters
+/** @throws PgtsError config if no server can be checked */
+function requireCluster({ options, stanzaHints }: CommandContext<'check'>, { all }: Clusters): void {
+  if (all.length > 0) return
   if (options.pg.every(({ path }) => path === undefined)) {
     throw new PgtsError('config', 'no stanzas found to check', {
-      hints: ['name the cluster: --stanza=NAME', ...ctx.stanzaHints],
+      hints: ['name the cluster: --stanza=NAME', ...stanzaHints],
     })
   }
   throw new PgtsError('config', 'no server of this stanza can be checked', {
@@ -91,41 +59,39 @@ async function findClusters(ctx: CommandContext<'check'>, open: ServerConnection
   })
 }
 
-function requirePrimary(primaries: readonly Checked[]): Checked {
-  const [primary, second] = primaries
-  if (primary === undefined) {
-    throw new PgtsError('config', 'the primary was not found: every server of this stanza that answers is a standby', {
-      hints: ['run check on the host of the primary', 'check pg1-path and pg1-port in the configuration'],
-    })
-  }
-  if (second !== undefined) {
-    throw new PgtsError('db-connect', `pg${primary.cluster.key} and pg${second.cluster.key} are both primaries`, {
-      hints: ['check whether a standby was promoted; if these are two clusters, configure a stanza for each'],
-    })
-  }
-  return primary
+/** True on a standby that takes backups by itself, and on the host of a standby whose repository is on another host. */
+function mayLackPrimary({ options: { backupStandby, pg, repo } }: CommandContext<'check'>): boolean {
+  return backupStandby === 'only' || (pg.length === 1 && repo.every(({ host }) => host !== undefined))
+}
+
+function noPrimary(): PgtsError {
+  return new PgtsError('config', 'the primary was not found: every server of this stanza that answers is a standby', {
+    hints: ['run check on the host of the primary', 'check pg1-path and pg1-port in the configuration'],
+  })
 }
 
 async function checkStandby(
   ctx: CommandContext<'check'>,
-  standby: Checked,
+  { cluster, control, server }: ConnectedCluster,
   repositories: readonly Repository[],
-): Promise<void> {
+): Promise<CheckReport['repositories']> {
   const { log, signal, stanza } = ctx
-  const { cluster, control, server } = standby
   const { pgPath } = cluster
   checkServer(server.facts, { pgPath, version: control.version }, { archive: false, archiveMode: false })
+  const report: CheckReport['repositories'][number][] = []
   for (const repository of repositories) {
     const { key } = repository
     log.info({ repo: key }, `check ${repoId(key)} (standby)`)
-    await checkStanzaInfo(repository, stanza, control, { signal, log })
+    const { archiveId } = await checkStanzaInfo(repository, stanza, control, { signal, log })
+    report.push({ repoKey: key, archiveId })
   }
   log.info({ pg: cluster.key }, 'switch wal not performed because this is a standby')
+  return report
 }
 
 async function checkPrimary(
   ctx: CommandContext<'check'>,
-  primary: Checked,
+  primary: ConnectedCluster,
   repositories: readonly Repository[],
 ): Promise<CheckReport['repositories']> {
   const { options, log, signal, stanza, clock } = ctx
@@ -176,8 +142,4 @@ async function checkPrimary(
     report.push({ repoKey: key, archiveId, archived: { segment, repoName: archived.repoName } })
   }
   return report
-}
-
-function pad(code: number): string {
-  return String(code).padStart(3, '0')
 }

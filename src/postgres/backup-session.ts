@@ -12,8 +12,11 @@ export interface WalPosition {
 }
 
 export interface BackupStartPoint extends WalPosition {
-  /** Segment that was being written before the backup began; with archive-check it must reach the archive first. */
-  readonly walFileBefore: string
+  /**
+   * Segment that was being written before the backup began; with archive-check it must reach the archive first. Absent on
+   * a standby.
+   */
+  readonly walFileBefore?: string
 }
 
 export interface BackupStopPoint extends WalPosition {
@@ -42,16 +45,30 @@ export async function beginBackup(
 ): Promise<BackupSession> {
   const { postgres } = connection.facts
   requireBackupSupport(postgres)
-  const names = walFunctions(postgres)
-  const walFileBefore = await currentWalSegment(connection)
-  const [row] = await connection.query<{ lsn: string; wal_file: string }>(
-    `select lsn::text as lsn, pg_catalog.${names.walFileName}(lsn)::text as wal_file
+  const walFileBefore = connection.facts.inRecovery ? undefined : await currentWalSegment(connection)
+  const [row] = await connection.query<{ lsn: string; wal_file: string | null }>(
+    `select lsn::text as lsn, ${walFileOfLsn(connection)} as wal_file
      from pg_catalog.${backupCalls(postgres, options.startFast).start} as lsn`,
     [`pgts backup started at ${await serverTimeText(connection)}`],
     options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs },
   )
   if (row === undefined) throw new PgtsError('db-query', 'the server started the backup without returning its LSN')
-  return new Session(connection, { lsn: row.lsn, walFile: row.wal_file, walFileBefore })
+  const { lsn } = row
+  const walFile = row.wal_file ?? (await standbyWalFile(connection, lsn))
+  return new Session(connection, { lsn, walFile, ...(walFileBefore === undefined ? {} : { walFileBefore }) })
+}
+
+/** A standby refuses to name segments. */
+function walFileOfLsn({ facts }: ServerConnection): string {
+  return facts.inRecovery ? 'null' : `pg_catalog.${walFunctions(facts.postgres).walFileName}(lsn)::text`
+}
+
+/** A backup on a standby begins on the timeline of its last checkpoint. */
+async function standbyWalFile(connection: ServerConnection, lsn: string): Promise<string> {
+  const [row] = await connection.query<{ timeline: number }>(
+    'select timeline_id as timeline from pg_catalog.pg_control_checkpoint()',
+  )
+  return walFileOf(parseLsn(lsn), row!.timeline, connection.facts.walSegmentSize)
 }
 
 class Session implements BackupSession {
@@ -67,20 +84,40 @@ class Session implements BackupSession {
   async finish(): Promise<BackupStopPoint> {
     if (this.#state !== 'begun') throw new PgtsError('assert', 'the backup was finished already')
     const { postgres, walSegmentSize } = this.#connection.facts
-    const [row] = await this.#connection.query<{ lsn: string; wal_file: string; label: unknown; map: unknown }>(
-      `select lsn::text as lsn, pg_catalog.${walFunctions(postgres).walFileName}(lsn)::text as wal_file,
+    const [row] = await this.#connection.query<{ lsn: string; wal_file: string | null; label: unknown; map: unknown }>(
+      `select lsn::text as lsn, ${walFileOfLsn(this.#connection)} as wal_file,
          ${bytesOf('labelfile')} as label, ${bytesOf('spcmapfile')} as map
        from pg_catalog.${backupCalls(postgres, true).stop}`,
     )
     if (row === undefined) throw new PgtsError('db-query', 'the server stopped the backup without returning its LSN')
     this.#state = 'finished'
     const map = byteString(row.map)
+    const backupLabel = byteString(row.label)
+    const walFile = row.wal_file ?? (await this.#standbyStop(backupLabel))
     return {
       lsn: row.lsn,
-      walFile: lastWalFile(row.lsn, row.wal_file, walSegmentSize),
-      backupLabel: byteString(row.label),
+      walFile: lastWalFile(row.lsn, walFile, walSegmentSize),
+      backupLabel,
       tablespaceMap: map.trim() === '' ? undefined : map,
     }
+  }
+
+  /**
+   * A segment on the timeline of the stop. WAL of two timelines cannot be stored as one range, and the standby may have
+   * followed its primary to another one.
+   */
+  async #standbyStop(backupLabel: ByteString): Promise<string> {
+    const [row] = await this.#connection.query<{ timeline: number }>(
+      'select min_recovery_end_timeline as timeline from pg_catalog.pg_control_recovery()',
+    )
+    const { walFile } = this.start
+    const timeline = parseInt(walFile.slice(0, 8), 16)
+    if (row!.timeline === timeline && backupLabel.includes(`(file ${walFile})`)) return walFile
+    throw new PgtsError(
+      'db-mismatch',
+      `the standby changed from timeline ${timeline} to timeline ${row!.timeline} during the backup`,
+      { hints: ['its primary was promoted or restored: run the backup again'] },
+    )
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -30,7 +30,6 @@ test.each([
   ['SFTP', 'repo1-type=sftp'],
   ['a repository host', 'repo1-host=backup'],
   ['clusters on another host', 'pg1-host=db'],
-  ['backup from a standby', 'backup-standby=y'],
 ])('limits.md says that %s is refused, and the option %s is refused', async (words, line) => {
   expect(limits.split('\n').find((row) => row.includes(words))).toMatch(/refused/)
   const global = line.startsWith('pg') ? '' : line

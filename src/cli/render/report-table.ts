@@ -1,6 +1,6 @@
 import type { AnnotateReport } from '../../commands/annotate.ts'
 import type { ArchiveAllowReport } from '../../commands/archive-allow.ts'
-import type { BackupReport } from '../../commands/backup.ts'
+import type { BackupReport, SkippedBackup } from '../../commands/backup.ts'
 import type { CheckReport } from '../../commands/check.ts'
 import type { DoctorReport } from '../../commands/doctor.ts'
 import type { DrillReport } from '../../commands/drill.ts'
@@ -16,7 +16,7 @@ import type { StopReport } from '../../commands/stop.ts'
 export interface Reports {
   readonly annotate: AnnotateReport
   readonly 'archive-allow': ArchiveAllowReport
-  readonly backup: BackupReport
+  readonly backup: Partial<BackupReport & SkippedBackup>
   readonly check: CheckReport
   readonly doctor: DoctorReport
   readonly drill: DrillReport
@@ -58,6 +58,7 @@ export const reportTable: { readonly [C in ReportingCommand]: Meanings<Reports[C
     repoSizeBytes: 'Size in the repository of what this backup stored.',
     pageErrorFiles: 'Files with damaged pages, in this backup or in those that it refers to.',
     durationMs: 'From its start to its stop on the server, in whole seconds.',
+    skipped: 'Why no backup was taken on this host (`backup-standby`); then all other members are absent.',
   },
   check: {
     stanza: STANZA,

@@ -1,11 +1,14 @@
 import { waitForSegments, type ArchivedSegment } from '../../core/archive/wait-for-wal.ts'
 import type { CopyPolicy } from '../../core/backup/plan.ts'
 import { startOnServer, timeMs, type StartedBackup } from '../../core/backup/server-side.ts'
+import { isStreaming, waitForReplay } from '../../core/backup/standby-replay.ts'
 import type { Repository } from '../../core/repository.ts'
 import { archiveIdOf, currentHistory } from '../../format/archive-info.ts'
 import type { BackupType, Manifest } from '../../format/manifest.ts'
 import { parseWalSegment, type WalSegment } from '../../format/wal-segment.ts'
+import { switchWal } from '../../postgres/backup-session.ts'
 import type { ServerConnection } from '../../postgres/client.ts'
+import { readControlFile } from '../../postgres/control-file.ts'
 import type { CommandContext } from '../context.ts'
 import type { BackupSource } from './identify.ts'
 
@@ -36,13 +39,40 @@ export async function begin(ready: Omit<BackupRun, 'started' | 'timestampStart'>
   return { ...ready, started: await startOnServer(server, settings, source.readControl), timestampStart }
 }
 
-/** Wait for the segment before the backup, which proves that archiving works. */
+/** Waits until the files of the standby contain what was changed before the start. */
+export async function awaitStandby({ ctx, source, server: primary, started }: BackupRun): Promise<void> {
+  const { options, clock, log, signal } = ctx
+  const { standby } = source
+  if (standby === undefined || primary === undefined || started === undefined) return
+  ctx.progress.phase('waiting for the standby')
+  const { cluster, control, server } = standby
+  // Without streaming it gets the start of the backup only with its segment.
+  if (!(await isStreaming(server))) await switchWal(primary, 'pgts backup from standby')
+  await waitForReplay({
+    server,
+    readControl: () => readControlFile(cluster.files, cluster.pgPath, { signal }),
+    before: control,
+    start: started.session.start,
+    checkpointLsn: started.checkpointLsn,
+    timeoutMs: options.archiveTimeout,
+    clock,
+    log,
+    signal,
+  })
+}
+
+/** Wait for the segment before the backup, which proves that archiving works. A standby cannot end a segment. */
 export async function checkArchiving(run: BackupRun): Promise<void> {
   const { ctx, started } = run
-  if (started === undefined || !ctx.options.archiveCheck) return
+  if (started?.firstSegment === undefined || !ctx.options.archiveCheck) return
   const { firstSegment, session } = started
   ctx.log.info(`check archive for ${firstSegment === session.start.walFile ? '' : 'prior '}segment ${firstSegment}`)
   await waitForWal(run, [parseWalSegment(firstSegment)])
+}
+
+/** True if the backup was started on a standby: it contains its WAL, and its files have the times of the standby. */
+export function isOnStandby({ server }: Pick<BackupRun, 'server'>): boolean {
+  return server?.facts.inRecovery === true
 }
 
 /** @throws PgtsError `archive-timeout` with what is known about why a segment did not arrive */

@@ -1,13 +1,17 @@
 import { copyArchivedWal } from '../../core/backup/archive-copy.ts'
+import { carryWal, type CarryRequest } from '../../core/backup/carry-wal.ts'
 import { commitBackup } from '../../core/backup/commit.ts'
 import { stopOnServer, timeMs } from '../../core/backup/server-side.ts'
 import { storeReturnedFile, type BackupInProgress } from '../../core/backup/stored-text.ts'
+import { archiveIdOf, currentHistory } from '../../format/archive-info.ts'
 import type { WritableManifest } from '../../format/manifest.ts'
 import { backupLabelPath } from '../../format/repo-path.ts'
-import { parseWalSegment, segmentsBetween } from '../../format/wal-segment.ts'
+import { parseLsn, parseWalSegment, segmentsBetween, type WalSegment } from '../../format/wal-segment.ts'
 import type { BackupStopPoint } from '../../postgres/backup-session.ts'
+import { walDirectory } from '../../postgres/versions.ts'
+import { bytes } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
-import { waitForWal, type BackupRun } from './begin.ts'
+import { isOnStandby, waitForWal, type BackupRun } from './begin.ts'
 import { optionsOf } from './choices.ts'
 import type { PlannedBackup } from './plan.ts'
 
@@ -17,6 +21,7 @@ export async function finish(run: BackupRun, { backup, policy, draft }: PlannedB
   const { stanza, log, clock, signal } = ctx
   const { label } = backup
   await server?.ping()
+  await source.standby?.server.ping()
   ctx.progress.phase('waiting for WAL')
   const stop = started === undefined ? undefined : await stopOnServer(started.session, log)
   const timestampStop = Math.floor((await timeMs(server, clock)) / 1000)
@@ -51,13 +56,46 @@ async function requireWal(
   timestampStop: number,
 ): Promise<void> {
   const { ctx, source, started } = run
-  if (started === undefined || !ctx.options.archiveCheck) return
+  if (started === undefined || !(ctx.options.archiveCheck || isOnStandby(run))) return
   const [first, last] = [parseWalSegment(started.session.start.walFile), parseWalSegment(stop.walFile)]
+  const wanted = segmentsBetween(first, last, source.control.walSegmentSize)
+  if (isOnStandby(run)) {
+    ctx.log.info(`copy segment(s) ${first}:${last}`)
+    for await (const file of carryWal(carryRequest(run, draft, written, { stop, timestampStop, segments: wanted })))
+      draft.add(file)
+    return
+  }
   ctx.log.info(`check archive for segment(s) ${first}:${last}`)
-  const segments = await waitForWal(run, segmentsBetween(first, last, source.control.walSegmentSize))
+  const segments = await waitForWal(run, wanted)
   if (!ctx.options.archiveCopy) return
   for await (const file of copyArchivedWal(written, source.archiveInfo, segments, draft.pgData, timestampStop))
     draft.add(file)
+}
+
+function carryRequest(
+  run: BackupRun,
+  { pgData }: PlannedBackup['draft'],
+  backup: BackupInProgress,
+  known: {
+    readonly stop: BackupStopPoint
+    readonly timestampStop: number
+    readonly segments: Iterable<WalSegment>
+  },
+): CarryRequest {
+  const { archiveInfo, cluster, control } = run.source
+  return {
+    backup,
+    archive: { archiveId: archiveIdOf(currentHistory(archiveInfo)), cipherPass: archiveInfo.cipherPass },
+    segments: known.segments,
+    files: cluster.files,
+    walPath: bytes`${cluster.pgPath}/${walDirectory(control.postgres)}`,
+    segmentSize: control.walSegmentSize,
+    stopLsn: parseLsn(known.stop.lsn),
+    pgData,
+    timestamp: known.timestampStop,
+    log: run.ctx.log,
+    wait: (segment) => waitForWal(run, [segment]),
+  }
 }
 
 /** Without pg_control nothing can be restored; an option exclude may have excluded it. */

@@ -22,8 +22,8 @@ export async function beforeBackup(ctx: CommandContext<'backup'>, run: BackupRun
   })
 }
 
-/** Runs `hook-backup-after` when `work` has ended, also if it has failed. */
-export function withAfterHook<Report>(
+/** Runs `hook-backup-after` when `work` has ended, also if it has failed; not if another host takes the backup. */
+export function withAfterHook<Report extends object>(
   ctx: CommandContext<'backup'>,
   work: (run: BackupRun) => Promise<Report>,
 ): Promise<Report> {
@@ -31,8 +31,9 @@ export function withAfterHook<Report>(
   return withHookAfter(
     ctx,
     () => work(run),
-    ({ error, durationMs }) => {
+    async ({ report, error, durationMs }) => {
       const { began, report: backup } = run
+      if (!began && report !== undefined && 'skipped' in report) return undefined
       const members = { ok: error === undefined, began, backup, error, durationMs }
       return callHook(ctx, 'backup-after', ctx.options.hookBackupAfter, members)
     },

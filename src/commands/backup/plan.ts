@@ -1,6 +1,6 @@
 import { ManifestDraft } from '../../core/backup/draft.ts'
 import { draftHead } from '../../core/backup/draft-head.ts'
-import { planIncrement, type Increment } from '../../core/backup/increment.ts'
+import { mayHaveTimesOfStandby, planIncrement, type Increment } from '../../core/backup/increment.ts'
 import { newLabel } from '../../core/backup/new-label.ts'
 import type { BackupInPlan, CopyPolicy } from '../../core/backup/plan.ts'
 import type { PlannedFiles } from '../../core/backup/planned-files.ts'
@@ -14,7 +14,7 @@ import { listedOnce } from '../../storage/wrappers.ts'
 import { textToBytes } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { Executor, Work } from '../../worker/executor.ts'
-import type { BackupRun } from './begin.ts'
+import { isOnStandby, type BackupRun } from './begin.ts'
 import { markHandled } from '../../util/mark-handled.ts'
 
 export interface PlannedBackup {
@@ -108,9 +108,14 @@ function workOf<T>(files: Iterable<T>, bytesOf: (file: T) => number | undefined)
 
 function planFiles(run: BackupRun, listing: DataDirectoryListing, timestampListed: number): Increment {
   const { ctx, source, prior, started, policy } = run
+  const foreignTimes = prior !== undefined && (isOnStandby(run) || mayHaveTimesOfStandby(prior))
+  if (foreignTimes)
+    ctx.log.info(
+      `files are compared by checksum (delta): this backup or backup ${prior.label} has the file times of a standby`,
+    )
   const plan = planIncrement(listing.files, prior, {
     pgPath: source.cluster.pgPath,
-    delta: ctx.options.delta,
+    delta: ctx.options.delta || foreignTimes,
     online: ctx.options.online,
     bundle: policy.bundle !== undefined,
     timestampListed,
@@ -165,11 +170,13 @@ function draftManifest(run: BackupRun, parts: DraftParts): ManifestDraft {
 }
 
 /** The options that pgBackRest records in a manifest. */
-function manifestOptions({ ctx: { options }, policy }: BackupRun, delta: boolean): ManifestOptions {
+function manifestOptions(run: BackupRun, delta: boolean): ManifestOptions {
+  const { policy, source } = run
+  const { options } = run.ctx
   return {
     archiveCheck: options.archiveCheck,
-    archiveCopy: options.archiveCopy,
-    backupStandby: false,
+    archiveCopy: options.archiveCopy || isOnStandby(run),
+    backupStandby: source.standby !== undefined || isOnStandby(run),
     bufferSize: options.bufferSize,
     checksumPage: policy.pages !== undefined,
     compress: policy.compression.type !== 'none',

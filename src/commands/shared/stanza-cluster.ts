@@ -1,31 +1,29 @@
 import { checkServer, type ArchiveCheckPolicy } from '../../core/stanza/check-config.ts'
 import { readControlFile, type ControlFile } from '../../postgres/control-file.ts'
 import { requireBackupSupport } from '../../postgres/versions.ts'
-import { PgtsError } from '../../util/error.ts'
 import type { CommandContext } from '../context.ts'
+import { primaryOf } from './primary.ts'
 
 /**
- * Identity of the stanza's cluster from the files of pg1; a running server must have the same identity.
+ * Identity of the stanza's cluster: of the primary, or without `online` of pg1. A running server must have the identity of
+ * its files.
  *
  * @throws PgtsError option-required, db-mismatch, db-connect
  */
 export async function stanzaCluster(
   ctx: CommandContext<'stanza-create'> | CommandContext<'stanza-upgrade'>,
 ): Promise<ControlFile> {
-  const { command, options, signal } = ctx
-  const cluster = await ctx.cluster()
-  const { files, pgPath } = cluster
-  const control = await readControlFile(files, pgPath, { signal })
-  requireBackupSupport(control.postgres)
-  if (options.online) {
-    await using server = await cluster.connect()
-    checkServer(server.facts, { pgPath, version: control.version }, NO_ARCHIVING_YET)
-    if (server.facts.inRecovery) {
-      throw new PgtsError('db-connect', `the server of pg1 is a standby, but ${command} requires the primary`, {
-        hints: [`run ${command} on the host of the primary, or use --no-online`],
-      })
-    }
+  const { options, signal } = ctx
+  if (!options.online) {
+    const { files, pgPath } = await ctx.cluster()
+    const control = await readControlFile(files, pgPath, { signal })
+    requireBackupSupport(control.postgres)
+    return control
   }
+  await using primary = await primaryOf(ctx)
+  const { cluster, control, server } = primary
+  requireBackupSupport(control.postgres)
+  checkServer(server.facts, { pgPath: cluster.pgPath, version: control.version }, NO_ARCHIVING_YET)
   return control
 }
 

@@ -30,13 +30,12 @@ export const backupOptions = defineOptions({
     depend: { option: 'archive-check', values: ['y'], otherwise: 'n' },
   },
   'backup-standby': {
-    summary: 'Copy files from a standby instead of the primary.',
+    summary: 'Copy files from a standby instead of the primary; value only: without any primary.',
     type: 'enum',
     commands: ['backup', 'check'],
-    choices: ['n', 'prefer', 'y'],
+    choices: ['n', 'prefer', 'y', 'only'],
     default: 'n',
     boolLike: true,
-    support: { y: 'refuse', prefer: 'warn' },
   },
   'checksum-page': {
     summary: 'Check the page checksums of data files while copying.',

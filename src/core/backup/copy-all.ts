@@ -1,6 +1,7 @@
+import { setMaxListeners } from 'node:events'
 import { clusterPath, type ListedFile } from '../../postgres/data-directory.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
-import { bytesToText, type Text } from '../../util/byte-string.ts'
+import { bytesToText, type ByteString, type Text } from '../../util/byte-string.ts'
 import type { LazyList } from '../../util/lazy-list.ts'
 import type { LockProgress } from '../../util/lock.ts'
 import type { Logger } from '../../util/log.ts'
@@ -14,6 +15,14 @@ import type { ManifestDraft } from './draft.ts'
 import type { PlannedFile } from './increment.ts'
 import { planCopyJobs, type BackupInPlan, type CopyPolicy } from './plan.ts'
 
+/** Files that one executor reads from one cluster. */
+export interface CopyRun {
+  readonly executor: Executor<typeof jobHandlers>
+  /** Data directory of the cluster. */
+  readonly pgPath: ByteString
+  readonly includes: (file: ListedFile) => boolean
+}
+
 export interface CopyRequest {
   readonly storage: StorageDriver
   readonly backup: BackupInPlan
@@ -21,7 +30,8 @@ export interface CopyRequest {
   readonly manifestKey: ManifestKey
   readonly files: LazyList<PlannedFile>
   readonly policy: CopyPolicy
-  readonly executor: Executor<typeof jobHandlers>
+  /** Each file belongs to one run. The runs of a stage are concurrent; a stage begins when the previous one has ended. */
+  readonly stages: readonly (readonly CopyRun[])[]
   /** The partial manifest is saved each time this many bytes were copied. */
   readonly saveThresholdBytes: number
   readonly log: Logger
@@ -34,45 +44,97 @@ export interface CopyRequest {
 
 /** Copies all planned files, records them in the draft, and reports progress. */
 export async function copyAll(request: CopyRequest, draft: ManifestDraft): Promise<void> {
-  const { storage, backup, files, log, signal } = request
-  const totalBytes = bytesToRead(files)
-  const saveEvery = Math.max(totalBytes / 100, request.saveThresholdBytes)
-  let doneBytes = 0
-  let savedBytes = 0
-  let shownTenth = -1
-  const shownPath = ({ name }: ListedFile) => bytesToText(clusterPath(backup.pgPath, name))
-
-  const jobs = planCopyJobs(files, backup, request.policy)
-  const save = () => saveManifestCopy(storage, backup.stanza, draft.partial(), request.manifestKey)
+  const copying = new Copying(request, draft)
   try {
-    for await (const { job, result, worker } of request.executor.run('backup-file', jobs, { signal, weightOf })) {
-      for (const [place, { index, name }] of job.files.entries()) {
-        const copied = result[place]!
-        const { file } = files.at(index)!
-        draft.record(index, copied)
-        doneBytes += file.sizeBytes
-        if (copied.outcome === 'copied' && copied.warning !== undefined) log.warn({ file: name }, copied.warning)
-        if (log.enabled('detail'))
-          log.detail({ process: worker }, describeCopy(shownPath(file), file, copied, share(doneBytes, totalBytes)))
-      }
-      request.copied?.(doneBytes)
-      // The lock file is updated every tenth of a percent, which is precise enough for `info`.
-      const tenth = totalBytes === 0 ? 0 : Math.floor((doneBytes / totalBytes) * 10)
-      if (tenth > shownTenth) {
-        shownTenth = tenth
-        request.progress({ pctCplt: percent(doneBytes, totalBytes), sz: totalBytes, szCplt: doneBytes })
-      }
-      if (doneBytes - savedBytes >= saveEvery) {
-        savedBytes = doneBytes
-        await save()
-      }
-    }
+    for (const runs of request.stages) await copying.stage(runs)
   } catch (error) {
     // The next run can resume with the saved manifest. A failure here must not replace the first error.
-    await save().catch(() => undefined)
+    await copying.save().catch(() => undefined)
     throw error
   }
-  if (log.enabled('detail')) logTheRest(files, draft, shownPath, log)
+  if (request.log.enabled('detail')) logTheRest(request, draft)
+}
+
+class Copying {
+  readonly #request: CopyRequest
+  readonly #draft: ManifestDraft
+  readonly #bundles = { last: 0 }
+  readonly #totalBytes: number
+  readonly #saveEvery: number
+  #doneBytes = 0
+  #savedBytes = 0
+  #shownTenth = -1
+  #saving: Promise<void> = Promise.resolve()
+
+  constructor(request: CopyRequest, draft: ManifestDraft) {
+    this.#request = request
+    this.#draft = draft
+    this.#totalBytes = bytesToRead(request.files)
+    this.#saveEvery = Math.max(this.#totalBytes / 100, request.saveThresholdBytes)
+  }
+
+  /** Copies the files of all these runs. The first failure ends the others. */
+  async stage(runs: readonly CopyRun[]): Promise<void> {
+    const { signal } = this.#request
+    const [only] = runs
+    if (runs.length === 1 && only !== undefined) return this.#copy(only, signal)
+    const failed = new AbortController()
+    const either = AbortSignal.any([signal, failed.signal])
+    // Every request adds a listener; Node would report a leak on stderr.
+    setMaxListeners(0, either)
+    await Promise.all(runs.map((run) => this.#copy(run, either).catch((error: unknown) => failed.abort(error))))
+    failed.signal.throwIfAborted()
+  }
+
+  async #copy({ executor, pgPath, includes }: CopyRun, signal: AbortSignal): Promise<void> {
+    const { files, backup, policy } = this.#request
+    const jobs = planCopyJobs(files, { ...backup, pgPath }, policy, { includes, bundles: this.#bundles })
+    for await (const { job, result, worker } of executor.run('backup-file', jobs, { signal, weightOf })) {
+      this.#record(job, result, { pgPath, worker })
+      if (this.#doneBytes - this.#savedBytes < this.#saveEvery) continue
+      this.#savedBytes = this.#doneBytes
+      await this.save()
+    }
+  }
+
+  #record(job: CopyFilesJob, result: readonly CopiedFile[], from: { pgPath: ByteString; worker: number }): void {
+    const { files, log } = this.#request
+    for (const [place, { index, name }] of job.files.entries()) {
+      const copied = result[place]!
+      const { file } = files.at(index)!
+      this.#draft.record(index, copied)
+      this.#doneBytes += file.sizeBytes
+      if (copied.outcome === 'copied' && copied.warning !== undefined) log.warn({ file: name }, copied.warning)
+      if (!log.enabled('detail')) continue
+      const path = shownPath(from.pgPath, file)
+      const done = share(this.#doneBytes, this.#totalBytes)
+      log.detail({ process: from.worker }, describeCopy(path, file, copied, done))
+    }
+    this.#report()
+  }
+
+  /** The lock file is updated every tenth of the bytes, which is precise enough for `info`. */
+  #report(): void {
+    const [done, total] = [this.#doneBytes, this.#totalBytes]
+    this.#request.copied?.(done)
+    const tenth = total === 0 ? 0 : Math.floor((done / total) * 10)
+    if (tenth <= this.#shownTenth) return
+    this.#shownTenth = tenth
+    this.#request.progress({ pctCplt: percent(done, total), sz: total, szCplt: done })
+  }
+
+  /** Saves the partial manifest; one at a time, because concurrent runs save to one file. */
+  save(): Promise<void> {
+    const { storage, backup, manifestKey } = this.#request
+    const save = () => saveManifestCopy(storage, backup.stanza, this.#draft.partial(), manifestKey)
+    const saved = this.#saving.then(save)
+    this.#saving = saved.catch(() => undefined)
+    return saved
+  }
+}
+
+function shownPath(pgPath: ByteString, { name }: ListedFile): Text {
+  return bytesToText(clusterPath(pgPath, name))
 }
 
 export function bytesToRead(files: Iterable<PlannedFile>): number {
@@ -89,14 +151,9 @@ function weightOf({ files }: CopyFilesJob): number {
 }
 
 /** Logs files that were not read, and files that are equal to those of the prior backup. */
-function logTheRest(
-  files: Iterable<PlannedFile>,
-  draft: ManifestDraft,
-  shownPath: (file: ListedFile) => Text,
-  log: Logger,
-): void {
+function logTheRest({ files, backup, log }: CopyRequest, draft: ManifestDraft): void {
   for (const { index, file, action } of files) {
-    if (action === 'empty') log.detail(`store zero-length file ${shownPath(file)}`)
+    if (action === 'empty') log.detail(`store zero-length file ${shownPath(backup.pgPath, file)}`)
     const reference = draft.entry(index)?.reference
     if (reference !== undefined) log.detail(`reference ${bytesToText(file.name)} to ${reference}`)
   }

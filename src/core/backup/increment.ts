@@ -48,12 +48,34 @@ export function planIncrement(
     const priorFile = priorFiles.get(file.name)
     if (file.sizeBytes === 0 && options.bundle) planned.plan(index, 'empty')
     else if (prior !== undefined && priorFile !== undefined) {
-      const { action, ...known } = planFile(file, priorFile, { label: prior.label, delta, online: options.online })
+      const isUncertain = delta || mayLagBehind(file, priorFile, prior)
+      const { action, ...known } = planFile(file, priorFile, {
+        label: prior.label,
+        delta: isUncertain,
+        online: options.online,
+      })
       planned.plan(index, action, known)
     }
     index++
   }
   return { files: planned, delta, deltaReason }
+}
+
+/**
+ * The prior backup has the times of the primary and the content of a standby, which had replayed the start of the backup
+ * only. So it may lack a change that the primary wrote between the start and the listing.
+ */
+function mayLagBehind({ sizeLimited, timestamp }: ListedFile, priorFile: ManifestFile, prior: Manifest): boolean {
+  if (timestamp !== priorFile.timestamp) return false
+  return sizeLimited && prior.options.backupStandby === true && timestamp >= prior.timestampStart
+}
+
+/**
+ * True if the files of a backup may have been listed on a standby, where they have other times. Such a backup contains its
+ * WAL; one with archive-copy that was listed on the primary looks the same.
+ */
+export function mayHaveTimesOfStandby({ options }: Pick<Manifest, 'options'>): boolean {
+  return options.backupStandby === true && options.archiveCopy
 }
 
 const CONTROL = 'pg_data/global/pg_control'

@@ -1,6 +1,6 @@
 import type { Compression } from '../../util/compress-type.ts'
 import { bundleName, fileRepoName } from '../../format/repo-path.ts'
-import { clusterPath } from '../../postgres/data-directory.ts'
+import { clusterPath, type ListedFile } from '../../postgres/data-directory.ts'
 import type { ByteString } from '../../util/byte-string.ts'
 import type { LazyList } from '../../util/lazy-list.ts'
 import { blockShapeOf, type BlockPolicy } from './block-policy.ts'
@@ -43,6 +43,13 @@ export interface BackupInPlan {
   readonly timestampStart: number
 }
 
+/** The files that one executor copies, if a backup has several. */
+export interface CopyPart {
+  readonly includes: (file: ListedFile) => boolean
+  /** The last number of a bundle, counted over all parts. */
+  readonly bundles: { last: number }
+}
+
 /**
  * Small files share a job up to this number of bytes or files, because a message between threads costs as much as a
  * small file.
@@ -58,9 +65,10 @@ export function* planCopyJobs(
   planned: LazyList<PlannedFile>,
   backup: BackupInPlan,
   policy: CopyPolicy,
+  { includes, bundles }: CopyPart = { includes: () => true, bundles: { last: 0 } },
 ): Generator<CopyFilesJob> {
   const { bundle } = policy
-  const { alone, small, sizes, times } = filesToRead(planned, bundle?.limitBytes)
+  const { alone, small, sizes, times } = filesToRead(planned, includes, bundle?.limitBytes)
   const jobFor = (indexes: readonly number[], isBundle: boolean): CopyFilesJob => ({
     repoKey: backup.repoKey,
     files: indexes.map((index) => copyJob(planned.at(index)!, backup, policy, isBundle)),
@@ -78,13 +86,12 @@ export function* planCopyJobs(
   for (const files of batches(alone, sizes, BATCH_BYTES, BATCH_FILES)) yield jobFor(files, false)
 
   if (bundle === undefined) return
-  let id = 0
   // Files of one target share bundles, so that restoring a tablespace reads few bundles. Within a target, files are
   // ordered by age: later backups of the set refer to long unchanged files together.
   for (const files of small.values()) {
     files.sort((a, b) => times[a]! - times[b]! || a - b)
     for (const members of batches(files, sizes, bundle.sizeBytes, Infinity)) {
-      id++
+      const id = ++bundles.last
       yield {
         ...jobFor(members, true),
         bundle: { id, repoName: bundleName(backup.stanza, backup.label, id), raw: policy.bundleRaw },
@@ -103,12 +110,16 @@ interface FilesToRead {
 }
 
 /** @param bundleLimit larger files are not bundled; absent: no file is */
-function filesToRead(planned: LazyList<PlannedFile>, bundleLimit: number | undefined): FilesToRead {
+function filesToRead(
+  planned: LazyList<PlannedFile>,
+  includes: CopyPart['includes'],
+  bundleLimit: number | undefined,
+): FilesToRead {
   const [alone, small] = [[] as number[], new Map<string, number[]>()]
   const [sizes, times] = [new Float64Array(planned.length), new Float64Array(planned.length)]
   for (let index = 0; index < planned.length; index++) {
     const { file, action, resumed } = planned.at(index)!
-    if (action !== 'copy' && action !== 'compare') continue
+    if ((action !== 'copy' && action !== 'compare') || !includes(file)) continue
     sizes[index] = file.sizeBytes
     times[index] = file.timestamp
     // A file that an interrupted backup stored unbundled stays unbundled.

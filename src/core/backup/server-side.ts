@@ -18,8 +18,10 @@ import type { ByteString } from '../../util/byte-string.ts'
 /** What the server returns at the start of an online backup. */
 export interface StartedBackup {
   readonly session: BackupSession
-  /** This segment must reach the archive before files are copied, to show that archiving works. */
-  readonly firstSegment: string
+  /** This segment must reach the archive before files are copied, to show that archiving works. Absent on a standby. */
+  readonly firstSegment?: string
+  /** Position of the checkpoint record, at or after the start. */
+  readonly checkpointLsn: bigint
   readonly databases: readonly ManifestDatabase[]
   /** Oid -> name. */
   readonly tablespaces: ReadonlyMap<number, ByteString>
@@ -42,13 +44,15 @@ export async function startOnServer(
   const session = await beginBackup(connection, { startFast, timeoutMs: options.timeoutMs })
   try {
     const { lsn, walFile, walFileBefore } = session.start
-    checkControlReached(await readControl(), session.start)
+    const control = await readControl()
+    checkControlReached(control, session.start)
     // An idle server may begin the backup in the current segment. Then that segment must be closed.
     if (walFile === walFileBefore) await switchWal(connection, 'pgts backup start')
     log.info(`backup start archive = ${walFile}, lsn = ${lsn}`)
     return {
       session,
       firstSegment: walFileBefore,
+      checkpointLsn: control.checkpointLsn,
       databases: await listDatabases(connection),
       tablespaces: await listTablespaces(connection),
     }
@@ -60,7 +64,11 @@ export async function startOnServer(
 
 /** Ends backup mode; the WAL up to the returned point makes the backup consistent. */
 export async function stopOnServer(session: BackupSession, log: Logger): Promise<BackupStopPoint> {
-  log.info('execute backup stop and wait for all WAL segments to archive')
+  log.info(
+    session.start.walFileBefore === undefined
+      ? 'execute backup stop'
+      : 'execute backup stop and wait for all WAL segments to archive',
+  )
   const stop = await session.finish()
   log.info(`backup stop archive = ${stop.walFile}, lsn = ${stop.lsn}`)
   return stop

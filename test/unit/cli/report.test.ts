@@ -35,7 +35,10 @@ test('prints JSON in one line, with the members of the table in its order', () =
   const text = renderReport('backup', backup, 'json')!
   expect(text).toMatch(/^\{.*\}\n$/)
   expect(JSON.parse(text)).toEqual(backup)
-  expect(Object.keys(JSON.parse(text) as object)).toEqual(Object.keys(reportTable.backup))
+  const skipped = { skipped: 'the server of pg1 is the primary' }
+  expect(JSON.parse(renderReport('backup', skipped, 'json')!)).toEqual(skipped)
+  const members = [...Object.keys(JSON.parse(text) as object), ...Object.keys(skipped)]
+  expect(members).toEqual(Object.keys(reportTable.backup))
   const none = { stanza: 'main', pgPath: '/pg', changed: false }
   expect(JSON.parse(renderReport('archive-allow', none, 'json')!)).toEqual(none)
 })

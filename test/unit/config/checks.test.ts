@@ -11,7 +11,6 @@ describe('options that pgts does not support yet', () => {
     ['repo1-type=sftp\nrepo1-sftp-private-key-passphrase=geheim', 'repo1-type=sftp'],
     ['repo2-type=cifs', 'repo2-type=cifs'],
     ['repo1-host=backup', 'repo1-host=backup'],
-    ['backup-standby=y', 'backup-standby=y'],
   ])('%s is refused', async (lines, words) => {
     const error = await failureOf('backup --stanza=main', conf(lines))
     expect(error.code).toBe('feature-not-supported')

@@ -68,6 +68,17 @@ describe('the action for a file', () => {
     expect(planOne(listed(file), known && stored({ name, ...known }), options).action).toBe(action)
   })
 
+  test.each([
+    ['written before it began', TIME + 1, {}, 'reference'],
+    ['written after it began: the standby may lack the change', TIME, {}, 'compare'],
+    ['of the primary, written after it began', TIME, { sizeLimited: false }, 'reference'],
+    ['with a later time now', TIME, { timestamp: TIME + 1 }, 'copy'],
+  ] as const)('after a backup from a standby, a file %s', (_, timestampStart, file, action) => {
+    const options = { ...aManifest([]).options, backupStandby: true }
+    const prior = aManifest([stored()], { options, timestampStart })
+    expect(planIncrement([listed(file)], prior, ONLINE).files.at(0)!.action).toBe(action)
+  })
+
   test('pg_control of a stopped cluster is referenced like any other file', () => {
     const name = 'pg_data/global/pg_control'
     const prior = aManifest([stored({ name })], { options: { ...aManifest([]).options, online: false } })

@@ -39,6 +39,18 @@ const jobs = (files: readonly PlannedFile[], more: Partial<CopyPolicy> = {}) => 
 const names = (files: readonly PlannedFile[], more: Partial<CopyPolicy> = {}) =>
   jobs(files, more).map((job) => [job.bundle?.id, ...job.files.map(({ name }) => name)])
 
+test('parts of a backup share no file and no number of a bundle', () => {
+  const files = ['a', 'b', 'c', 'd'].map((name) => planned(`pg_data/${name}`, 10))
+  const bundled = { ...policy, bundle: { sizeBytes: 20 * MIB, limitBytes: 2 * MIB } }
+  const bundles = { last: 0 }
+  const part = (wanted: string) =>
+    [...planCopyJobs(files, backup, bundled, { bundles, includes: ({ name }) => wanted.includes(name.slice(-1)) })].map(
+      (job) => [job.bundle?.id, ...job.files.map(({ name }) => name)],
+    )
+  expect(part('ac')).toEqual([[1, 'pg_data/a', 'pg_data/c']])
+  expect(part('bd')).toEqual([[2, 'pg_data/b', 'pg_data/d']])
+})
+
 describe('copy jobs without bundles', () => {
   test('have the largest files first, small ones together, and only files to read', () => {
     const files = [
