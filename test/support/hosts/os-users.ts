@@ -9,7 +9,16 @@ export const canSwitchUsers = process.getuid!() === 0
 export function systemUser(name: string): TestUser {
   const found = findUser(name)
   if (found === undefined)
-    execFileSync('useradd', ['--system', '--user-group', '--no-create-home', '--shell', '/bin/sh', name])
+    execFileSync('useradd', [
+      '--system',
+      '--user-group',
+      '--no-create-home',
+      '--home-dir',
+      '/',
+      '--shell',
+      '/bin/sh',
+      name,
+    ])
   allowLogin(name)
   return found ?? findUser(name)!
 }
