@@ -1,6 +1,6 @@
 import type { RestoreReport } from '../commands/restore.ts'
 import type { RestorePlanReport } from '../core/restore/plan-report.ts'
-import type { CommandRole } from '../config/command-table.ts'
+import type { CommandRole } from '../config/command-roles.ts'
 import { EXIT_CODES } from '../util/error.ts'
 import { loadModule } from '../util/load-module.ts'
 import type { InitReport } from '../commands/init/report.ts'
@@ -279,8 +279,8 @@ const asyncRows: CommandRows = {
   },
 }
 
-/** Processes that a command starts. */
-export const roleRows: { readonly [R in CommandRole]: CommandRows } = {
+/** Processes that a command starts on this host. */
+export const roleRows: { readonly [R in Exclude<CommandRole, 'remote'>]: CommandRows } = {
   async: asyncRows,
   hook: {
     'archive-push': async (ctx) => {

@@ -1,12 +1,12 @@
 import { setMaxListeners } from 'node:events'
-import type { CommandContext, LauncherContext, StanzaLock } from '../commands/context.ts'
-import { commandRow } from '../config/command-table.ts'
+import type { CommandContext, LauncherContext } from '../commands/context.ts'
 import { commandLineFor } from '../config/begin-line.ts'
 import { optionRow } from '../config/option-table.ts'
 import { exposedWarning, type AnyResolved, type CommandName } from '../config/resolve.ts'
 import type { LeaseRequest } from '../core/lease/lease.ts'
 import { launchEnvironment } from '../core/archive/launcher/launch-hint.ts'
-import { openRepository, type Repository, type RepositoryDescription } from '../core/repository.ts'
+import { openRepository } from '../core/open-repository.ts'
+import type { Repository, RepositoryDescription } from '../core/repository.ts'
 import { archiveInfoName, backupInfoName, copyName } from '../format/repo-path.ts'
 import type { ClusterAccess } from '../postgres/cluster-access.ts'
 import { asBytes, decodeUtf8 } from '../util/byte-string.ts'
@@ -14,6 +14,7 @@ import { systemClock } from '../util/clock.ts'
 import { loadModule } from '../util/load-module.ts'
 import type { Logger } from '../util/log.ts'
 import { markHandled } from '../util/mark-handled.ts'
+import { CommandLocks } from './command-locks.ts'
 import { repositoryDescription } from './repository.ts'
 
 /** Environment of a command. */
@@ -28,19 +29,14 @@ export interface Surroundings {
   /** Absolute path of the program. */
   readonly program: string
   readonly continueAs: CommandContext['continueAs']
+  /** The only repository to open. Default: the option repo. */
+  readonly repoKey?: number
 }
 
 /** The context of a command; disposing it closes the repositories and the clusters. */
 export interface OpenContext extends AsyncDisposable {
   readonly ctx: CommandContext
   readonly launcher: LauncherContext
-}
-
-/** `<pid>-<8 hex digits>`: identifies this run in lock files. */
-let execId: string | undefined
-async function ownExecId(): Promise<string> {
-  const { randomBytes } = await import('node:crypto')
-  return (execId ??= `${process.pid}-${randomBytes(4).toString('hex')}`)
 }
 
 export function openContext(resolved: AnyResolved, around: Surroundings): OpenContext {
@@ -53,11 +49,14 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
   const stanza = options.stanza ?? ''
   let repositories: Promise<readonly Repository[]> | undefined
   const clusters = new Clusters(resolved, { ...around, signal })
-  const selected = options.repo.filter(({ key }) => options.repoKey === undefined || key === options.repoKey)
-  const lockPath = options.lockPath ?? ''
+  const { repoKey = options.repoKey } = around
+  const selected = options.repo.filter(({ key }) => repoKey === undefined || key === repoKey)
   let descriptions: readonly RepositoryDescription[] | undefined
   const describe = () => (descriptions ??= selected.map((repo) => repositoryDescription(repo, resolved, env)))
-  const leases = new Leases({ command, stanza, lockPath, log, signal }, lost)
+  const openRepositories = () => (repositories ??= openAll(command, describe, around))
+  const onLost = (reason: unknown) => lost.abort(reason)
+  const locks = new CommandLocks(resolved, { repos: selected, repositories: openRepositories, signal, onLost })
+  const leases = new Leases({ command, stanza, log, signal }, locks, lost)
 
   const ctx = {
     command,
@@ -77,7 +76,7 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
     configured: (option) => resolved.configured(option),
     stanzaHints: resolved.stanzaHints,
     commandLineFor: (other: CommandName) => commandLineFor(resolved, other, cwd),
-    repositories: () => (repositories ??= openAll(command, describe, around)),
+    repositories: openRepositories,
     cluster: (index = 0) => clusters.get(index),
     executor: async (used, most = Number.POSITIVE_INFINITY) => {
       const { openWorkers } = await loadModule(() => import('./workers.ts'))
@@ -90,13 +89,10 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
         log,
       })
     },
-    lock: () => acquireLocksOf(command, { lockPath, stanza, repoKeys: selected.map(({ key }) => key) }),
+    lock: () => locks.take(),
     lease: (repository) => leases.take(repository),
     confirm: (question) => confirmAtTerminal(question, signal),
-    refuseWhenStopped: async () => {
-      const { assertNotStopped } = await loadModule(() => import('../util/stop-file.ts'))
-      assertNotStopped(lockPath, stanza)
-    },
+    refuseWhenStopped: () => locks.refuseWhenStopped(),
   } as CommandContext
 
   return {
@@ -208,35 +204,19 @@ async function closeAll(repositories: Promise<readonly Repository[]> | undefined
   await clusters[Symbol.asyncDispose]()
 }
 
-async function acquireLocksOf(
-  command: CommandName,
-  { lockPath, stanza, repoKeys }: { lockPath: string; stanza: string; repoKeys: readonly number[] },
-): Promise<StanzaLock> {
-  const { acquireLocks, assertNotStopped } = await loadModule(() => import('../util/lock.ts'))
-  const { locks: types = [], stops } = commandRow(command)
-  const locks = await acquireLocks({ lockPath, stanza, types, repoKeys, execId: await ownExecId() })
-  if (stops === true) {
-    try {
-      assertNotStopped(lockPath, stanza)
-    } catch (error) {
-      await locks[Symbol.asyncDispose]()
-      throw error
-    }
-  }
-  return locks
-}
-
-type LeaseRun = Pick<CommandContext, 'command' | 'stanza' | 'log' | 'signal'> & { readonly lockPath: string }
+type LeaseRun = Pick<CommandContext, 'command' | 'stanza' | 'log' | 'signal'>
 
 /** The leases of one command, by repository. A lease is taken only once. */
 class Leases {
   readonly #run: LeaseRun
+  readonly #locks: CommandLocks
   readonly #lost: AbortController
   readonly #held = new Set<number>()
 
   /** @param lost is aborted when a lease is lost */
-  constructor(run: LeaseRun, lost: AbortController) {
+  constructor(run: LeaseRun, locks: CommandLocks, lost: AbortController) {
     this.#run = run
+    this.#locks = locks
     this.#lost = lost
   }
 
@@ -252,7 +232,8 @@ class Leases {
     )
     markHandled(looked)
     if (command !== 'stanza-create' && !(await hasStanza(storage, stanza, signal))) return NOTHING_HELD
-    const taken = await takeLeaseOf(repository, this.#run, looked, this.#lost)
+    const place = await this.#locks.placeOf(repository)
+    const taken = await takeLeaseOf(repository, { ...this.#run, place }, looked, this.#lost)
     this.#held.add(key)
     return {
       [Symbol.asyncDispose]: async () => {
@@ -276,23 +257,20 @@ async function hasStanza(storage: Repository['storage'], stanza: string, signal:
 /** Loads its modules on demand: only commands that change backup.info use them. */
 async function takeLeaseOf(
   repository: Repository,
-  run: LeaseRun,
+  run: LeaseRun & Pick<LeaseRequest, 'place'>,
   looked: LeaseRequest['looked'],
   lost: AbortController,
 ): Promise<AsyncDisposable> {
-  const [{ takeLease }, { hostPlace }, { hostname }] = await Promise.all([
+  const [{ takeLease }, { hostname }] = await Promise.all([
     loadModule(() => import('../core/lease/lease.ts')),
-    loadModule(() => import('../util/host-place.ts')),
     import('node:os'),
   ])
-  const { lockPath, ...rest } = run
   return takeLease({
-    ...rest,
+    ...run,
     repository,
     host: hostname(),
     pid: process.pid,
     token: await newToken(),
-    place: hostPlace(lockPath),
     clock: systemClock,
     looked,
     onLost: (reason) => lost.abort(reason),

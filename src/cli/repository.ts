@@ -6,6 +6,7 @@ import type { StorageDescription } from '../storage/description.ts'
 import { textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import { azureDescription } from './repository-azure.ts'
+import { repositoryHost } from './remote-host.ts'
 import { gcsDescription } from './repository-gcs.ts'
 import { s3Description } from './repository-s3.ts'
 import type { Environment, StorageSettings } from './storage-settings.ts'
@@ -29,10 +30,21 @@ export function repositoryDescription(
 
 export function storageDescription(
   options: StorageSettings['options'],
-  { values, options: { ioTimeout, repoTargetTime, repoKey, lockPath } }: AnyResolved,
+  resolved: AnyResolved,
   env: Environment,
 ): StorageDescription {
+  const {
+    values,
+    options: { ioTimeout, repoTargetTime, repoKey, lockPath },
+  } = resolved
   const name = repoId(options.key)
+  const host = repositoryHost(resolved, options.key)
+  if (host !== undefined) {
+    if (repoTargetTime === undefined) return { kind: 'remote', host }
+    throw new PgtsError('option-invalid', `repo-target-time cannot be used with ${name}-host`, {
+      hints: [`run this command on host '${host.host}'`],
+    })
+  }
   if (repoTargetTime !== undefined) {
     const versioned = options.type === 's3' || options.type === 'gcs'
     if (!versioned) throw unversioned(name, options.type ?? '')

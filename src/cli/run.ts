@@ -1,5 +1,6 @@
 import { parseCommandLine } from '../config/argv.ts'
 import type { AnyResolved, CommandName } from '../config/resolve.ts'
+import { loadModule } from '../util/load-module.ts'
 import { commandRows, roleRows } from './command-rows.ts'
 import { reportShortly } from './last-resort.ts'
 import { descriptorOutput } from './log-output.ts'
@@ -17,7 +18,7 @@ export async function run(argv: readonly string[], process: Process): Promise<nu
   try {
     return await runProgram(input, (resolved) => {
       parsed = true
-      return EACH_STANZA.includes(resolved.command) && resolved.options.stanza === undefined
+      return EACH_STANZA.includes(resolved.command) && resolved.options.stanza === undefined && !isServing(resolved)
         ? runForEach(resolved, argv, process)
         : runResolved(resolved, process)
     })
@@ -56,6 +57,14 @@ async function runForEach(resolved: AnyResolved, argv: readonly string[], proces
   return isLevel ? Math.max(...codes) : (codes.findLast((code) => code !== 0) ?? 0)
 }
 
-function runResolved(resolved: AnyResolved, process: Process): Promise<number> {
-  return runCommand(resolved, process, resolved.role === undefined ? commandRows : roleRows[resolved.role])
+async function runResolved(resolved: AnyResolved, process: Process): Promise<number> {
+  const { role } = resolved
+  if (role !== 'remote') return runCommand(resolved, process, role === undefined ? commandRows : roleRows[role])
+  const { runRemote } = await loadModule(() => import('./remote/run-remote.ts'))
+  await runRemote(resolved, process)
+  return 0
+}
+
+function isServing({ role }: AnyResolved): boolean {
+  return role === 'remote'
 }

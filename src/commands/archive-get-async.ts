@@ -19,6 +19,7 @@ import { PgtsError } from '../util/error.ts'
 import { every } from '../util/every.ts'
 import { endReasons } from './shared/background-end.ts'
 import type { CommandContext, LauncherContext } from './context.ts'
+import { lostConnection } from './shared/watch-hosts.ts'
 
 const HINT_MS = 60_000
 /** Replay is one process: four threads decode faster than it reads, and each thread needs memory. */
@@ -51,6 +52,7 @@ export async function archiveGetAsync(ctx: CommandContext<'archive-get'>, launch
     const outdated = endReasons(pgPath, launcher.configFiles, clock)
     const repositories = await ctx.repositories()
     if (repositories.length === 0) throw new PgtsError('option-required', 'archive-get:async needs a repository')
+    const lost = lostConnection(repositories)
     const ownerDirectory = ownerDirectoryOf(spool, owner)
     makeOwnerDirectory(spool, ownerDirectory)
     // The origin of files there is unknown, and those of a killed process were not verified completely.
@@ -73,7 +75,7 @@ export async function archiveGetAsync(ctx: CommandContext<'archive-get'>, launch
       endReason() {
         if (!lock.isStillInPlace()) return 'the spool was removed'
         if (!isOwner(spool, owner)) return 'the spool belongs to another cluster now'
-        return outdated()
+        return outdated() ?? lost()
       },
       clock,
       log,

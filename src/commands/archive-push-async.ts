@@ -33,6 +33,7 @@ import { endReasons } from './shared/background-end.ts'
 import { recordArchivingHost } from './shared/record-host.ts'
 import { refuseCopy } from './shared/refuse-copy.ts'
 import type { CommandContext, LauncherContext } from './context.ts'
+import { watchHosts } from './shared/watch-hosts.ts'
 import { pushTargets } from './archive-push/targets.ts'
 
 const HINT_MS = 60_000
@@ -108,6 +109,7 @@ async function work(
   const outdated = endReasons(pgPath, configFiles, clock)
   // Without a hint the next call starts Node, which checks what the launcher cannot.
   using _timer = every(HINT_MS, () => void removeLaunchHint(pgPath, stanza, 'archive-push'))
+  using hosts = watchHosts(ctx, repositories)
   writePid(spool, 'push')
   await recordArchivingHost(ctx, repositories)
   const why = await pushInBackground({
@@ -134,10 +136,11 @@ async function work(
       if (!isOwner(spool, owner)) return 'the spool belongs to another cluster now'
       if (!isFor(spool, targets)) return 'the configured repositories have changed'
       const stop = stopFileIn(options.lockPath, stanza)
-      if (stop === undefined) return outdated()
+      const there = hosts.reason()
+      if (stop === undefined && there?.stopped !== true) return there?.message ?? outdated()
       // `stop` precedes stanza-delete: pushed segments may no longer exist when archiving starts again.
       forgetPushed(spool)
-      return `${stop} exists`
+      return stop === undefined ? there?.message : `${stop} exists`
     },
     clock,
     log,

@@ -17,6 +17,7 @@ export interface StanzaDeleteReport {
 /** Removes a stanza with all backups and WAL from one repository; requires a stop file and a confirmation. */
 export async function stanzaDelete(ctx: CommandContext<'stanza-delete'>): Promise<StanzaDeleteReport> {
   const { options, stanza, log, signal } = ctx
+  refuseOtherHost(ctx)
   await using _lock = await ctx.lock()
   const repository = await oneRepository(ctx)
   const { key, storage } = repository
@@ -39,6 +40,15 @@ export async function stanzaDelete(ctx: CommandContext<'stanza-delete'>): Promis
   if (there) log.info({ repo: key }, `stanza '${stanza}' was deleted from ${repoId(key)} (${storage.display})`)
   else log.info({ repo: key }, `stanza '${stanza}' does not exist in ${repoId(key)} (${storage.display})`)
   return { stanza, repoKey: key, deleted: there }
+}
+
+/** The stop file of the host that serves the repository protects the stanza from every other host. */
+function refuseOtherHost({ options }: CommandContext<'stanza-delete'>): void {
+  const distant = options.repo.find(
+    ({ key, host }) => host !== undefined && (options.repoKey === undefined || options.repoKey === key),
+  )
+  if (distant === undefined) return
+  throw new PgtsError('host-invalid', `stanza-delete must be run on the repository host '${distant.host}'`)
 }
 
 async function requireStoppedServer(ctx: CommandContext<'stanza-delete'>): Promise<void> {

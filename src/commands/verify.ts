@@ -15,6 +15,13 @@ export async function verify(ctx: CommandContext<'verify'>): Promise<readonly Ve
   if (options.set !== undefined) parseBackupLabel(options.set, 'option-invalid-value')
   const reports: VerifyReport[] = []
   for (const repository of await ctx.repositories()) {
+    const { key, host } = repository
+    if (host !== undefined) {
+      log.warn(
+        { repo: key },
+        `${repoId(key)}: all files are read over the network\nHINT: run verify on host '${host.name}' instead`,
+      )
+    }
     try {
       const report = await verifyOne(ctx, repository)
       reports.push(report)

@@ -1,5 +1,6 @@
 import { PgtsError } from '../util/error.ts'
-import { COMMAND_ROLES, commandNames, commandRow, type CommandName, type CommandRole } from './command-table.ts'
+import { COMMAND_ROLES, parametersOf, type CommandRole } from './command-roles.ts'
+import { commandNames, commandRow, type CommandName } from './command-table.ts'
 import { nearest } from '../util/nearest.ts'
 import { listed, nearestName, parseOptionName, type WrittenName } from './option-name.ts'
 import { isBoolean, isMulti, optionRow } from './option-table.ts'
@@ -179,20 +180,21 @@ function findRole(word: string): { readonly command: CommandName; readonly role:
   const [name, suffix] = word.split(':')
   const command = commandNames.find((known) => known === name)
   const role = COMMAND_ROLES.find((known) => known === suffix)
-  if (command === undefined || role === undefined || commandRow(command)[role] === undefined) return undefined
+  if (command === undefined || role === undefined || parametersOf(command, role) === undefined) return undefined
   return word === `${command}:${role}` ? { command, role } : undefined
 }
 
 function checkParameters(command: CommandName, parameters: readonly string[], role: CommandRole | undefined): void {
-  const rule = commandRow(command)[role ?? 'parameters']
-  if (parameters.length > (rule?.max ?? 0)) {
-    const extra = parameters[rule?.max ?? 0]
-    const code = rule?.tooManyIsRequired === true ? 'param-required' : 'param-invalid'
+  const rule = parametersOf(command, role)
+  if (rule === undefined) return
+  if (parameters.length > rule.max) {
+    const extra = parameters[rule.max]
+    const code = rule.tooManyIsRequired === true ? 'param-required' : 'param-invalid'
     throw new PgtsError(code, `invalid parameter '${wordToShow(extra ?? '')}' for command ${command}`, {
-      hints: [rule === undefined ? `${command} takes options only` : `usage: pgts ${command} ${rule.usage}`],
+      hints: [rule.max === 0 ? `${command} takes options only` : `usage: pgts ${command} ${rule.usage}`],
     })
   }
-  if (rule !== undefined && parameters.length < rule.min) {
+  if (parameters.length < rule.min) {
     throw new PgtsError('param-required', `${command} needs ${rule.usage}`, {
       hints: [`usage: pgts ${command} ${rule.usage}`],
     })

@@ -19,8 +19,12 @@ export interface CommandRow {
   readonly async?: Parameters
   /** Parameters of `<command>:hook`, which runs a hook that the command does not wait for. Absent: it has none. */
   readonly hook?: Parameters
+  /** Parameters of `<command>:remote`. Absent: none. */
+  readonly remote?: Parameters
   /** Locks that the command takes, one file for each type and repository. Absent: none. */
   readonly locks?: readonly LockType[]
+  /** The locks protect files of this host only: none is taken on a repository host. */
+  readonly locksHere?: true
   /** A run writes `<log-path>/<stanza>-<command>.log`; otherwise only if --log-level-file is on the command line. */
   readonly logFile?: true
   /** Level of the begin and end lines; `debug` for commands that print a report. */
@@ -76,6 +80,7 @@ export const commandTable = defineCommands({
     hook: { usage: 'begun|continues|ended', min: 1, max: 1 },
     // Taken by the background process alone, while it pushes.
     locks: ['archive'],
+    locksHere: true,
     frameLevel: 'info',
     stanza: 'required',
     stops: true,
@@ -183,6 +188,7 @@ export const commandTable = defineCommands({
   'move-target': {
     summary: 'Move the recovery target of a restored cluster forward.',
     locks: ['restore'],
+    locksHere: true,
     frameLevel: 'info',
     stanza: 'required',
     implemented: true,
@@ -234,13 +240,20 @@ export const commandTable = defineCommands({
   restore: {
     summary: 'Restore a cluster, completely or only the differences.',
     locks: ['restore'],
+    locksHere: true,
     logFile: true,
     progress: true,
     frameLevel: 'info',
     stanza: 'required',
     implemented: true,
   },
-  server: { summary: 'Answer pgbackrest on other hosts over TLS.', logFile: true, frameLevel: 'info', stanza: 'none' },
+  server: {
+    summary: 'Answer pgbackrest on other hosts over TLS.',
+    remote: { usage: 'STANZA,...', min: 1, max: 1 },
+    logFile: true,
+    frameLevel: 'info',
+    stanza: 'none',
+  },
   'server-ping': {
     summary: 'Check whether a TLS server answers.',
     parameters: { usage: '[HOST]', min: 0, max: 1 },
@@ -305,10 +318,6 @@ export const commandTable = defineCommands({
   },
   version: { summary: 'Show the version.', frameLevel: 'debug', stanza: 'none', implemented: true },
 })
-
-/** Processes that a command starts: `async` works in the background, `hook` runs a hook. Absent: the command itself. */
-export const COMMAND_ROLES = ['async', 'hook'] as const
-export type CommandRole = (typeof COMMAND_ROLES)[number]
 
 export type CommandName = keyof typeof commandTable
 

@@ -1,3 +1,4 @@
+import type { CommandRole } from './command-roles.ts'
 import type { CommandName } from './command-table.ts'
 
 /** How the text of a value is read. `enum` takes one of `choices`; `list` and `hash` may be given several times. */
@@ -43,6 +44,8 @@ export interface OptionRow {
   /** Where a configuration file may set it: `global` (any section; when absent), `stanza`, or `command-line` (nowhere). */
   readonly section?: 'stanza' | 'command-line'
   readonly commands: readonly CommandName[]
+  /** Only valid for these processes of the commands. */
+  readonly roles?: readonly CommandRole[]
   readonly choices?: readonly string[]
   readonly range?: Range | { readonly by: Record<string, Range> }
   readonly default?: Default
@@ -134,7 +137,6 @@ export const CLUSTER = [
 export const CLUSTER_HOST = [
   'backup',
   'check',
-  'doctor',
   'manifest',
   'stanza-create',
   'stanza-delete',

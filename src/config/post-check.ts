@@ -11,6 +11,7 @@ type Values = Map<string, ResolvedValue>
 export function checkTogether(values: Values, repoKeys: readonly number[], warn: (message: string) => void): void {
   checkSelectedRepo(values, repoKeys)
   checkRepoPaths(values, repoKeys)
+  checkHosts(values)
   fitTimeouts(values)
   deriveArchiveRetention(values, repoKeys, warn)
 }
@@ -68,7 +69,12 @@ function checkRepoPaths(values: Values, repoKeys: readonly number[]): void {
   const seen = new Map<unknown, number>()
   for (const key of repoKeys) {
     const path = values.get(`${repoId(key)}-path`)?.value
-    if (path === undefined || values.get(`${repoId(key)}-type`)?.value !== 'posix') continue
+    if (
+      path === undefined ||
+      isOn(values, `${repoId(key)}-host`) ||
+      values.get(`${repoId(key)}-type`)?.value !== 'posix'
+    )
+      continue
     const other = seen.get(path)
     if (other !== undefined) {
       throw new PgtsError(
@@ -81,6 +87,24 @@ function checkRepoPaths(values: Values, repoKeys: readonly number[]): void {
     }
     seen.set(path, key)
   }
+}
+
+/** A process has its cluster or its repository at hand: what is neither would cross the network twice. */
+function checkHosts(values: Values): void {
+  const hosts = (group: 'pg' | 'repo') =>
+    [...values.values()].find(({ option, value }) => option === `${group}-host` && value !== undefined)
+  const [pg, repo] = [hosts('pg'), hosts('repo')]
+  if (pg === undefined || repo === undefined) return
+  throw new PgtsError('config', 'pg and repo hosts cannot both be configured as remote', {
+    hints: [
+      `${pg.name} is set in ${pg.origin}, ${repo.name} in ${repo.origin}: remove one of them`,
+      'on the repository host set pg1-host, on the PostgreSQL host set repo1-host',
+    ],
+  })
+}
+
+function isOn(values: Values, name: string): boolean {
+  return values.get(name)?.value !== undefined
 }
 
 const TIMEOUT_MARGIN_MS = 30_000

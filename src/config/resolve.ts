@@ -3,10 +3,11 @@ import { PgtsError } from '../util/error.ts'
 import { loadModule } from '../util/load-module.ts'
 import { programName } from '../util/program-name.ts'
 import { parseCommandLine, type CommandLine } from './argv.ts'
-import { commandRow, type CommandName, type CommandRole } from './command-table.ts'
+import type { CommandRole } from './command-roles.ts'
+import { commandRow, type CommandName } from './command-table.ts'
 import { Evaluation, type ResolvedValue } from './evaluate.ts'
 import { listed, withIndex } from './option-name.ts'
-import { groupOf, optionRow, rowFor } from './option-table.ts'
+import { groupOf, optionRow } from './option-table.ts'
 import { checkSupport, checkTogether } from './post-check.ts'
 import { describe, settingId, type Setting } from './setting.ts'
 import { environmentSettings } from './sources/environment.ts'
@@ -21,7 +22,8 @@ import {
 import { iniHasSecret, iniSettings, iniStanzas, parseIni } from './sources/ini.ts'
 import { camel, type OptionsOf } from './typed-options.ts'
 
-export type { CommandName, CommandRole } from './command-table.ts'
+export type { CommandRole } from './command-roles.ts'
+export type { CommandName } from './command-table.ts'
 export type { ResolvedValue } from './evaluate.ts'
 export { dialectOf, type ConfigFiles, type Dialect } from './sources/files.ts'
 export type { OptionsOf, PgOptions, RepoOptions } from './typed-options.ts'
@@ -77,15 +79,15 @@ export type AnyResolved = { [C in CommandName]: Resolved<C> }[CommandName]
 export async function resolveOptions(input: ResolveInput): Promise<AnyResolved> {
   const line = (input.parse ?? parseCommandLine)(input.argv)
   const { command, role, parameters, parametersAt = [], settings: given } = line
-  if (commandRow(command).implemented !== true) {
+  if (commandRow(command).implemented !== true && role === undefined) {
     throw new PgtsError('command-invalid', `command ${command} is not supported yet`, {
       hints: [`use pgbackrest ${command}, which works on the same repository`],
     })
   }
   // Options next to `help` are those of the explained command.
-  if (command !== 'help') checkValidity(command, given)
+  if (command !== 'help' && role !== 'remote') checkValidity(command, given)
   const callPattern = input.argv.map((word, at) => (parametersAt.includes(at) ? undefined : word))
-  const resolved = { ...(await resolveFor(command, parameters, given, input)), callPattern }
+  const resolved = { ...(await resolveFor(command, parameters, given, { ...input, role })), callPattern }
   return role === undefined ? resolved : { ...resolved, role }
 }
 
@@ -102,7 +104,7 @@ async function resolveFor(
   command: CommandName,
   parameters: readonly string[],
   given: readonly Setting[],
-  input: Omit<ResolveInput, 'argv'>,
+  input: Omit<ResolveInput, 'argv'> & { readonly role?: CommandRole },
   lenient = false,
 ): Promise<AnyResolved> {
   const warnings: string[] = []
@@ -140,7 +142,8 @@ async function resolveFor(
   if (!lenient) {
     refuseRoot(values, input.uid)
     checkSupport(command, values, warn)
-    refuseMissing(command, evaluation.missing)
+    // The caller has checked its options, and a repository host has no data directory.
+    if (input.role !== 'remote') refuseMissing(command, evaluation.missing)
     checkTogether(values, repoKeys, warn)
   }
   const options = typedOptions(values, repoKeys, pgKeys)
@@ -227,13 +230,13 @@ function strongest(settings: readonly Setting[]): Setting[] {
 
 function checkValidity(command: CommandName, given: readonly Setting[]): void {
   for (const setting of given) {
-    if (rowFor(setting.option, command) !== undefined) continue
-    const commands = optionRow(setting.option).commands
+    const { commands, roles } = optionRow(setting.option)
+    if (roles === undefined && commands.includes(command)) continue
     throw new PgtsError(
       'option-invalid',
       `option --${withIndex(setting.option, setting.key)} is not valid for command ${command}`,
       {
-        hints: commands.length === 0 ? [] : [`it is valid for ${listed(commands, 8)}`],
+        hints: roles === undefined ? [`it is valid for ${listed(commands, 8)}`] : [],
       },
     )
   }

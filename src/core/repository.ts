@@ -1,8 +1,7 @@
+import type { Connection } from '../remote/connection.ts'
 import type { StorageDriver } from '../storage/driver.ts'
 import type { StorageDescription } from '../storage/description.ts'
 import type { SharedStorage } from '../storage/port/shared.ts'
-import { openStorage } from '../storage/registry.ts'
-import type { Logger } from '../util/log.ts'
 import { repoId } from '../util/repo-id.ts'
 
 /** An open repository: one value for every command, job and message. */
@@ -12,6 +11,8 @@ export interface Repository {
   /** For messages, and the prefix of its options: `repo1`. */
   readonly display: string
   readonly storage: StorageDriver
+  /** Present if a process on another host has the repository open. */
+  readonly host?: { readonly name: string; readonly connection: Connection } | undefined
   /**
    * Absent: the repository is not encrypted. The passphrase decrypts archive.info and backup.info, which contain the
    * passphrases of all other files. A function returns it, so that logging this value cannot reveal it.
@@ -37,11 +38,15 @@ export interface RepositoryDescription {
 }
 
 /** @param storage the open storage of the description */
-export function repositoryOf({ key, cipher }: RepositoryDescription, storage: StorageDriver): Repository {
+export function repositoryOf(
+  { key, cipher }: Pick<RepositoryDescription, 'key' | 'cipher'>,
+  storage: StorageDriver,
+  host?: Repository['host'],
+): Repository {
   const display = repoId(key)
-  if (cipher === undefined) return { key, display, storage }
+  if (cipher === undefined) return { key, display, storage, host }
   const { type, origin, passphrase } = cipher
-  return { key, display, storage, cipher: { type, origin, passphrase: () => passphrase } }
+  return { key, display, storage, host, cipher: { type, origin, passphrase: () => passphrase } }
 }
 
 /**
@@ -57,13 +62,4 @@ export function describeOpen(
   if (cipher === undefined) return { ...description, shared }
   const { type, origin, passphrase } = cipher
   return { ...description, shared, cipher: { type, origin, passphrase: passphrase() } }
-}
-
-/** @param connections as for `openStorage` */
-export async function openRepository(
-  description: RepositoryDescription,
-  log: Logger,
-  connections?: number,
-): Promise<Repository> {
-  return repositoryOf(description, await openStorage(description.storage, log, connections))
 }

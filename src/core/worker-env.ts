@@ -5,7 +5,8 @@ import type { StorageDriver } from '../storage/driver.ts'
 import { PgtsError } from '../util/error.ts'
 import { loadModule } from '../util/load-module.ts'
 import { silentLogger, type Logger } from '../util/log.ts'
-import { openRepository, repositoryOf, type Repository, type RepositoryDescription } from './repository.ts'
+import { openRepository } from './open-repository.ts'
+import { repositoryOf, type Repository, type RepositoryDescription } from './repository.ts'
 import { repoId } from '../util/repo-id.ts'
 
 /** The description from which a worker opens its environment; plain data, because sockets do not cross threads. */

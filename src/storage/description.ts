@@ -1,3 +1,4 @@
+import type { HostDescription } from '../remote/host.ts'
 import type { AzureDescription } from './azure/description.ts'
 import type { GcsDescription } from './gcs/description.ts'
 import type { RetryPolicy } from './object/tries.ts'
@@ -8,6 +9,7 @@ import type { ByteString } from '../util/byte-string.ts'
 export type StorageDescription =
   | { readonly kind: 'posix'; readonly path: string }
   | { readonly kind: 'memory'; readonly id: string }
+  | { readonly kind: 'remote'; readonly host: HostDescription }
   | ObjectStoreDescription
 
 /** A repository in an object store: how to reach it, the repository's path in it (byte string), how long to retry. */

@@ -48,6 +48,8 @@ export interface StorageDriver extends AsyncDisposable {
    * because calls return within microseconds.
    */
   readonly parallel?: number
+  /** True: the connection has ended, so every operation fails; open another driver. Absent: it recovers. */
+  readonly lost?: boolean
   stat(name: string, options?: Cancellable): Promise<StoredFile | undefined>
   list(prefix: string, options?: ListOptions): AsyncIterable<StoredFile>
   read(name: string, range?: ByteRange & Cancellable): Promise<ByteSource>

@@ -23,6 +23,10 @@ export async function openStorage(
       const { memoryStorage } = await loadModule(() => import('./memory.ts'))
       return memoryStorage(description.id)
     }
+    case 'remote': {
+      const { openRemoteStorage } = await loadModule(() => import('./remote/open.ts'))
+      return openRemoteStorage(description.host, log)
+    }
     default: {
       const { openObjectStorage } = await loadModule(() => import('./open-object.ts'))
       return openObjectStorage(description, log, connections)

@@ -31,6 +31,7 @@ import { systemClock } from '../../src/util/clock.ts'
 import { PgtsError } from '../../src/util/error.ts'
 import { silentLogger } from '../../src/util/log.ts'
 import { memoryObjects } from '../support/stores/object-client.ts'
+import { overConnection } from '../support/hosts/over-connection.ts'
 import { overPort } from '../support/workers/storage-over-port.ts'
 import { type Bucket, objectStores, type StoreUnderTest, titleOf } from '../support/stores/object-stores.ts'
 
@@ -101,6 +102,12 @@ const drivers: Tested[] = [
   { title: 'objects', open: () => objectsOf(memoryObjects({ pageSize: 7, limits: { removeBatch: 5 } })) },
   { title: 'memory of another thread', open: () => otherThreads((id) => memoryStorage(id)) },
   { title: 'posix of another thread', open: () => otherThreads((id) => posixStorage(join(scratch, id))) },
+  { title: 'memory of another host', open: () => overConnection(memoryStorage()) },
+  { title: 'posix of another host', open: () => overConnection(posixStorage(newRoot())) },
+  {
+    title: 'objects of another host',
+    open: () => overConnection(objectsOf(memoryObjects({ pageSize: 7, limits: { removeBatch: 5 } }))),
+  },
   { title: 'scoped memory', open: () => scoped(memoryStorage(), 'a/b') },
   { title: 'scoped posix', open: () => scoped(posixStorage(newRoot()), 'a/b') },
   ...objectStores.map((store) => ({

@@ -28,7 +28,6 @@ test('limits.md has the compression types that pgts reads and writes', () => {
 
 test.each([
   ['SFTP', 'repo1-type=sftp'],
-  ['a repository host', 'repo1-host=backup'],
   ['clusters on another host', 'pg1-host=db'],
 ])('limits.md says that %s is refused, and the option %s is refused', async (words, line) => {
   expect(limits.split('\n').find((row) => row.includes(words))).toMatch(/refused/)

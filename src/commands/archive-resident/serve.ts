@@ -19,6 +19,7 @@ import { removeTreeSync } from '../../util/remove-tree.ts'
 import { leaveAfter } from '../../util/stuck.ts'
 import type { CommandContext, LauncherContext } from '../context.ts'
 import { residentEndReasons } from '../shared/background-end.ts'
+import { isDistant, lostConnection } from '../shared/watch-hosts.ts'
 import { residentPlace } from './place.ts'
 
 const HINT_MS = 60_000
@@ -51,6 +52,7 @@ export async function serveResident(
     throw new PgtsError('option-required', `${command}:async without archive-async needs pg1-path and a key`)
   }
   const outdated = residentEndReasons(pgPath, launcher.configLooked)
+  const lost = isDistant(options.repo) ? lostConnection(await ctx.repositories()) : () => undefined
   const { systemId } = await readControlFile(await openClusterFiles({ kind: 'local' }), textToBytes(pgPath), { signal })
   const place = residentPlace(ctx, launcher, { systemId, pgPath })
   if (place.key !== key) {
@@ -72,7 +74,7 @@ export async function serveResident(
     const why = await serveRequests({
       directory,
       handle,
-      endReason: () => (lock.isStillInPlace() ? outdated() : 'the spool was removed'),
+      endReason: () => (lock.isStillInPlace() ? (outdated() ?? lost()) : 'the spool was removed'),
       idleMs: IDLE_MS,
       onQuiet: releaseMemory,
       onEnd: () => leaveAfter(END_MS, EXIT_CODES.assert),

@@ -17,11 +17,9 @@ export function describeSite(ctx: Context, owner: Owner | undefined): Site {
     stanza,
     nowMs: clock.nowMs(),
     pgts: (command, ...more) => user + pgtsCommand(ctx, command, more),
-    psql: (sql) => user + onHostOf(pg, psqlCommand(pg, sql)),
-    onClusterHost: (command) => onHostOf(pg, command),
+    psql: (sql) => user + psqlCommand(pg, sql),
     root: (...words) => `${isRoot ? '' : 'sudo '}${words.map(shellWord).join(' ')}`,
     ...(pg?.path === undefined ? {} : { pgPath: pg.path }),
-    ...(pg?.host === undefined ? {} : { pgHost: pg.host }),
     spoolPath: options.spoolPath,
     lockPath: options.lockPath,
     archiveAsync: options.archiveAsync,
@@ -42,9 +40,10 @@ function repoSettings(repo: Context['options']['repo'][number]): RepoSettings {
   const calendar = [retentionDaily, retentionWeekly, retentionMonthly, retentionYearly]
   return {
     key: repo.key,
-    type: repo.type,
+    // Its own host examines the disk and the configuration.
+    type: repo.host === undefined ? repo.type : 'remote',
     path: repo.path,
-    encrypted: repo.cipherType !== 'none',
+    encrypted: repo.cipherType !== 'none' || repo.host !== undefined,
     verifyTls: repo.storageVerifyTls !== false,
     ...(repo.storageCaFile === undefined ? {} : { caFile: repo.storageCaFile }),
     retention: {
@@ -64,13 +63,6 @@ function pgtsCommand(ctx: Context, command: string, more: readonly string[]): st
   const given = ctx.commandLineFor(command as CommandName).filter((word) => !OWN_OPTIONS.test(word))
   const named = given.some((word) => word.startsWith('--stanza=')) ? given : [`--stanza=${stanza}`, ...given]
   return [name, ...named, ...more, command].map(shellWord).join(' ')
-}
-
-/** A command for the host of the cluster. */
-function onHostOf(pg: Context['options']['pg'][number] | undefined, command: string): string {
-  if (pg?.host === undefined) return command
-  const place = pg.hostUser === undefined ? pg.host : `${pg.hostUser}@${pg.host}`
-  return ['ssh', place, command].map(shellWord).join(' ')
 }
 
 function psqlCommand(pg: Context['options']['pg'][number] | undefined, sql: string): string {

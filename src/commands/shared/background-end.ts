@@ -50,7 +50,7 @@ export function residentEndReasons(pgPath: string, searched: readonly string[]):
 }
 
 /** @returns a function: which of these files, or of the program, is not what it was at the start */
-function fileChanges(paths: readonly string[]): () => string | undefined {
+export function fileChanges(paths: readonly string[]): () => string | undefined {
   // The start file is new in each installation. This process would go on with the modules of the old one.
   const watched = [...paths, fileURLToPath(import.meta.url)].map((path) => ({ path, was: stateOf(path) }))
   return () => {

@@ -39,7 +39,7 @@ export const generalOptions = defineOptions({
     commands: JOBS,
     default: PROGRAM,
   },
-  'cmd-ssh': { summary: 'The ssh client.', type: 'string', commands: REPO, default: 'ssh', support: 'warn' },
+  'cmd-ssh': { summary: 'The ssh client.', type: 'string', commands: REPO, default: 'ssh' },
   compress: {
     summary: 'Old option for compression; use compress-type.',
     internal: true,

@@ -8,7 +8,6 @@ export const repoHostOptions = defineOptions({
     commands: REPO,
     depend: { option: 'repo-local', values: ['n'] },
     formerly: ['backup-host'],
-    support: 'refuse',
   },
   'repo-host-ca-file': {
     summary: 'CA certificates that verify that host.',
@@ -39,7 +38,6 @@ export const repoHostOptions = defineOptions({
     default: PROGRAM,
     depend: { option: 'repo-host-type', values: ['ssh'] },
     formerly: ['backup-cmd'],
-    support: 'refuse',
   },
   'repo-host-config': {
     summary: 'Configuration file on that host.',
@@ -48,7 +46,6 @@ export const repoHostOptions = defineOptions({
     default: '/etc/pgbackrest/pgbackrest.conf',
     depend: { option: 'repo-host' },
     formerly: ['backup-config'],
-    support: 'refuse',
   },
   'repo-host-config-include-path': {
     summary: 'Directory of further configuration files on that host.',
@@ -56,7 +53,6 @@ export const repoHostOptions = defineOptions({
     commands: REPO,
     default: '/etc/pgbackrest/conf.d',
     depend: { option: 'repo-host' },
-    support: 'refuse',
   },
   'repo-host-config-path': {
     summary: 'Directory of the configuration on that host.',
@@ -64,7 +60,6 @@ export const repoHostOptions = defineOptions({
     commands: REPO,
     default: '/etc/pgbackrest',
     depend: { option: 'repo-host' },
-    support: 'refuse',
   },
   'repo-host-key-file': {
     summary: 'Private key of the client certificate for that host.',
@@ -82,7 +77,6 @@ export const repoHostOptions = defineOptions({
     default: { by: { tls: 8432 } },
     depend: { option: 'repo-host-type', values: ['ssh', 'tls'] },
     formerly: ['backup-ssh-port'],
-    support: 'refuse',
   },
   'repo-host-type': {
     summary: 'How that host is reached.',
@@ -91,7 +85,7 @@ export const repoHostOptions = defineOptions({
     choices: ['ssh', 'tls'],
     default: 'ssh',
     depend: { option: 'repo-host' },
-    support: 'refuse',
+    support: { tls: 'refuse' },
   },
   'repo-host-user': {
     summary: 'User on that host.',
@@ -100,6 +94,5 @@ export const repoHostOptions = defineOptions({
     default: 'pgbackrest',
     depend: { option: 'repo-host-type', values: ['ssh'] },
     formerly: ['backup-user'],
-    support: 'refuse',
   },
 })

@@ -112,6 +112,7 @@ class SharedAtFirst implements StorageDriver {
 
   /** Operations in progress stay where they began. */
   #best(): Pick<StorageDriver, 'read' | 'create' | 'remove'> {
+    this.#leaveLost()
     if (this.#own !== undefined) return this.#own
     const { requests, movedBytes } = this.#port
     if (!this.#tried && (requests >= this.#after.requests || movedBytes >= this.#after.bytes)) {
@@ -122,7 +123,17 @@ class SharedAtFirst implements StorageDriver {
     return this.#port
   }
 
+  /** The next call opens another one. The operations of a lost one have failed. */
+  #leaveLost(): void {
+    if (this.#own?.lost !== true) return
+    markHandled(this.#own[Symbol.asyncDispose]())
+    this.#own = undefined
+    this.#opening = undefined
+    this.#tried = false
+  }
+
   #opened(): Promise<StorageDriver> {
+    this.#leaveLost()
     if (this.#open === undefined)
       return Promise.reject(new PgtsError('assert', `${this.display} is only open in another thread`))
     if (this.#opening === undefined) {

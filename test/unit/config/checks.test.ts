@@ -10,11 +10,11 @@ describe('options that pgts does not support yet', () => {
   test.each([
     ['repo1-type=sftp\nrepo1-sftp-private-key-passphrase=geheim', 'repo1-type=sftp'],
     ['repo2-type=cifs', 'repo2-type=cifs'],
-    ['repo1-host=backup', 'repo1-host=backup'],
+    ['repo1-host=backup\nrepo1-host-type=tls', 'repo1-host-type=tls'],
   ])('%s is refused', async (lines, words) => {
     const error = await failureOf('backup --stanza=main', conf(lines))
     expect(error.code).toBe('feature-not-supported')
-    expect(error.message).toContain(`${words} (from /c/x.conf line 3) is not supported yet`)
+    expect(error.message).toContain(`${words} (from /c/x.conf line `)
     expect(error.hints.join()).toContain('use pgbackrest')
     expect(error.message + error.hints.join()).not.toContain('geheim')
   })
@@ -68,10 +68,38 @@ describe('options that pgts does not support yet', () => {
     expect(resolved).toMatchObject({ warnings: [], options: { delta: true } })
   })
 
-  test('for remote hosts and SFTP are refused, not ignored', () => {
-    const names = optionNames.filter((name) => /^repo-(host|sftp)|^pg-host/.test(name))
+  test('for TLS, PostgreSQL hosts and SFTP are refused, not ignored', () => {
+    const names = optionNames.filter((name) => /^repo-(host-(?:ca|cert|key|type)|sftp)|^pg-host/.test(name))
     for (const name of names) expect(JSON.stringify(optionRow(name).support), name).toContain('refuse')
   })
+})
+
+describe('options of other hosts', () => {
+  test('two repositories on other hosts may have the same path', async () => {
+    const { options } = await resolving('info', conf('repo1-host=a\nrepo2-host=b'))
+    expect(options.repo).toMatchObject([
+      { host: 'a', hostUser: 'pgbackrest', hostType: 'ssh' },
+      { host: 'b', hostUser: 'pgbackrest', hostType: 'ssh' },
+    ])
+  })
+
+  test('repo-local makes the settings of the host ineffective', async () => {
+    const { options } = await resolving('info:remote --remote-type=repo --repo=1 --repo1-local', conf('repo1-host=a'))
+    expect(options).toMatchObject({ remoteType: 'repo', repo: [{ host: undefined }] })
+  })
+
+  test('a remote process drops options that its command does not have, and needs no data directory', async () => {
+    const line = 'stanza-create:remote --stanza=other --repo=1 --pg1-path=/pg --set=x --lock=a --lock=b --process=2'
+    expect(await resolving(line, conf(''))).toMatchObject({ role: 'remote', options: { process: 2 } })
+    await expect(resolving('backup:remote --stanza=none', ini('[global]\n'))).resolves.toBeDefined()
+  })
+
+  test.each(['--process=1', '--remote-type=repo', '--lock=x'])(
+    '%s is only valid for a remote process',
+    async (option) => {
+      expect((await failureOf(`info ${option}`)).code).toBe('option-invalid')
+    },
+  )
 })
 
 describe('a command line as root', () => {

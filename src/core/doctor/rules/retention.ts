@@ -10,7 +10,7 @@ export const retention = defineRule({
   needs: ['configuration'],
   check: ({ configuration: { files } }, site) =>
     site.repos
-      .filter(({ retention: { full, calendar } }) => full === undefined && !calendar)
+      .filter(({ type, retention: { full, calendar } }) => type !== 'remote' && full === undefined && !calendar)
       .map(({ key }) => ({
         repoKey: key,
         message: `${repoId(key)}-retention-full is not set`,

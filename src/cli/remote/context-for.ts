@@ -1,0 +1,84 @@
+import { commandNames, type CommandName } from '../../config/command-table.ts'
+import { resolveOptions, type AnyResolved } from '../../config/resolve.ts'
+import type { Limits } from '../../core/serve/limited.ts'
+import { isAllowed, type AllowedStanzas } from '../../core/serve/rights.ts'
+import type { ServingContext } from '../../core/serve/serve.ts'
+import type { OpenRequest } from '../../remote/open.ts'
+import { PgtsError } from '../../util/error.ts'
+import { repoId } from '../../util/repo-id.ts'
+import { openContext, type Surroundings } from '../context.ts'
+
+export interface ServingRights {
+  readonly allowed: AllowedStanzas
+  /** Options that this process was given and that name its configuration. */
+  commandLine(command: CommandName): readonly string[]
+  readonly around: Surroundings
+}
+
+/**
+ * What a connection is served whose rights are known: by the configuration of this host. The other host chooses the command,
+ * its stanza and the number of the repository only.
+ */
+export async function contextFor(
+  request: OpenRequest,
+  { allowed, commandLine, around }: ServingRights,
+): Promise<ServingContext> {
+  const { stanza } = request
+  if (!isAllowed(stanza ?? '', allowed)) throw denied(stanza)
+  const command = commandNames.find((name) => name === request.command)
+  if (command === undefined) throw new PgtsError('protocol', `there is no command '${request.command}'`)
+  const resolved = await resolveOptions({
+    argv: [...commandLine(command), ...argumentsOf(request), `${command}:remote`],
+    env: around.env,
+    program: around.program,
+    uid: process.getuid?.(),
+  })
+  const limits = allowed === 'all' || stanza === undefined ? 'all' : [stanza]
+  return servingContext(request, resolved, around, limits)
+}
+
+/** What `COMMAND:remote` serves: exactly what its command line names. */
+export function contextOf(request: OpenRequest, resolved: AnyResolved, around: Surroundings): ServingContext {
+  const { command, options } = resolved
+  const { stanza } = options
+  const asked = [request.command, request.stanza, request.kind]
+  const own = [command, stanza, options.remoteType]
+  if (asked.some((value, index) => value !== own[index])) {
+    throw new PgtsError(
+      'protocol',
+      `the request (${asked.join(', ')}) differs from the command line (${own.join(', ')})`,
+    )
+  }
+  return servingContext(request, resolved, around)
+}
+
+function servingContext(
+  { kind, key }: OpenRequest,
+  resolved: AnyResolved,
+  around: Surroundings,
+  limits?: Limits,
+): ServingContext {
+  const open = openContext(resolved, kind === 'repo' ? { ...around, repoKey: key } : around)
+  return {
+    stanza: open.ctx.stanza,
+    lockPath: resolved.options.lockPath ?? '',
+    limits,
+    repositories: () => open.ctx.repositories(),
+    [Symbol.asyncDispose]: () => open[Symbol.asyncDispose](),
+  }
+}
+
+function argumentsOf({ kind, key, stanza }: OpenRequest): string[] {
+  return [
+    ...(stanza === undefined ? [] : [`--stanza=${stanza}`]),
+    ...(kind === 'repo' ? [`--repo=${key}`, `--${repoId(key)}-local`] : ['--pg1-local']),
+    `--remote-type=${kind}`,
+  ]
+}
+
+function denied(stanza: string | undefined): PgtsError {
+  const what = stanza === undefined ? 'commands without a stanza' : `stanza '${stanza}'`
+  return new PgtsError('access', `access to ${what} is denied to the other host`, {
+    hints: ['on the serving host add the stanza, or * for all, to the rights of the other host'],
+  })
+}

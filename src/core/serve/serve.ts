@@ -1,0 +1,167 @@
+import { hostname } from 'node:os'
+import { accept } from '../../remote/connect.ts'
+import type { Channel } from '../../remote/channel.ts'
+import type { Connection, Handler } from '../../remote/connection.ts'
+import { onCall } from '../../remote/handlers.ts'
+import { openVerb, type OpenAnswer, type OpenRequest } from '../../remote/open.ts'
+import type { Text } from '../../util/byte-string.ts'
+import { PgtsError } from '../../util/error.ts'
+import { rankOf, silentLogger, type LogFields, type Logger, type MessageLevel } from '../../util/log.ts'
+import { repoId } from '../../util/repo-id.ts'
+import type { Repository } from '../repository.ts'
+import { cipherHandler } from './cipher-verb.ts'
+import { limited, type Limits } from './limited.ts'
+import { ServedLocks } from './lock-verbs.ts'
+import { membersOf, storageVerbs } from './storage-verbs.ts'
+
+/** What a process serves, in the configuration of its own host. */
+export interface ServingContext extends AsyncDisposable {
+  /** '' for commands without one. */
+  readonly stanza: string
+  readonly lockPath: string
+  /** Absent: the other host has the rights of the account that serves it. */
+  readonly limits?: Limits
+  repositories(): Promise<readonly Repository[]>
+}
+
+/** Decides what a connection may open. */
+export interface ServingHost {
+  /**
+   * @param log its records are sent to the other host
+   * @throws PgtsError access if the other host has no rights to what it requests
+   */
+  contextFor(request: OpenRequest, log: Logger): Promise<ServingContext>
+}
+
+export interface ServeOptions {
+  /** Limits until the request `open` gives its own. */
+  readonly ioTimeoutMs: number
+  readonly protocolTimeoutMs: number
+  /** Aborted when this process is terminated. */
+  readonly signal: AbortSignal
+  /** The connection has ended; its requests may still run. */
+  readonly onEnd?: () => void
+}
+
+/** A connection that is served. */
+export interface Served {
+  /** Resolves when the connection has ended and everything it opened is closed. Never rejects. */
+  readonly ended: Promise<void>
+  /** Ends the connection as soon as it has no request and no lock. */
+  closeWhenIdle(reason: string): void
+}
+
+/** Serves one connection of another pgts until it ends. Rejects if the other end does not complete the greeting. */
+export async function serve(channel: Channel, host: ServingHost, options: ServeOptions): Promise<Served> {
+  const session = new Session(host, options.signal)
+  const { ioTimeoutMs, protocolTimeoutMs } = options
+  const connection = await accept(channel, {
+    ioTimeoutMs,
+    protocolTimeoutMs,
+    handlers: [session.openHandler()],
+    opensWith: openVerb.name,
+  })
+  session.run(connection, options)
+  return session
+}
+
+/** Details and above: the other end has its own levels. */
+function logOver(connection: Connection): Logger {
+  const write = (level: MessageLevel) => (first: Text | LogFields, second?: Text) =>
+    connection.log({ level, message: typeof first === 'string' ? first : (second ?? '') })
+  return {
+    ...silentLogger,
+    error: write('error'),
+    warn: write('warn'),
+    info: write('info'),
+    detail: write('detail'),
+    enabled: (level) => rankOf(level) <= rankOf('detail'),
+  }
+}
+
+class Session implements Served {
+  ended: Promise<void> = Promise.resolve()
+  readonly #host: ServingHost
+  readonly #signal: AbortSignal
+  #connection: Connection | undefined
+  #context: ServingContext | undefined
+  #locks: ServedLocks | undefined
+  /** Number of requests that have not been answered. */
+  #requests = 0
+  #closing: string | undefined
+
+  constructor(host: ServingHost, signal: AbortSignal) {
+    this.#host = host
+    this.#signal = signal
+  }
+
+  run(connection: Connection, { signal, onEnd }: ServeOptions): void {
+    this.#connection = connection
+    if (onEnd !== undefined) connection.signal.addEventListener('abort', onEnd, { once: true })
+    const onAbort = () => void this.#terminate()
+    signal.addEventListener('abort', onAbort, { once: true })
+    if (signal.aborted) onAbort()
+    this.ended = connection.ended.then(async () => {
+      signal.removeEventListener('abort', onAbort)
+      await this.#locks?.[Symbol.asyncDispose]()
+      await this.#context?.[Symbol.asyncDispose]()
+    })
+  }
+
+  openHandler(): Handler {
+    return onCall(openVerb, async (request, { connection }) => {
+      if (this.#context !== undefined) throw new PgtsError('protocol', 'a connection can only be opened once')
+      const context = (this.#context = await this.#host.contextFor(request, logOver(connection)))
+      const { answer, handlers } = await this.#open(request, context)
+      connection.serve(handlers.map((handler) => this.#counted(handler)))
+      return answer
+    })
+  }
+
+  async #open(request: OpenRequest, context: ServingContext): Promise<{ answer: OpenAnswer; handlers: Handler[] }> {
+    const { kind, key, process, execId } = request
+    if (kind !== 'repo') throw new PgtsError('protocol', 'a cluster cannot be served yet')
+    const repository = (await context.repositories()).find((one) => one.key === key)
+    if (repository === undefined) throw new PgtsError('protocol', `${repoId(key)} is not configured on ${hostname()}`)
+    const storage = context.limits === undefined ? repository.storage : limited(repository.storage, context.limits)
+    const handlers = [...storageVerbs(storage), cipherHandler(repository)]
+    if (process === 0) {
+      const { lockPath, stanza } = context
+      this.#locks = new ServedLocks({ lockPath, stanza, execId, signal: this.#signal })
+      handlers.push(...this.#locks.handlers())
+    }
+    const { display, parallel } = storage
+    return { answer: { host: hostname(), display, members: membersOf(storage), parallel }, handlers }
+  }
+
+  #counted(handler: Handler): Handler {
+    return {
+      ...handler,
+      serve: async (request) => {
+        this.#requests++
+        try {
+          await handler.serve(request)
+        } finally {
+          this.#requests--
+          this.#closeIfIdle()
+        }
+      },
+    }
+  }
+
+  closeWhenIdle(reason: string): void {
+    this.#closing ??= reason
+    this.#closeIfIdle()
+  }
+
+  /** The request `held` is pending while locks are held. */
+  #closeIfIdle(): void {
+    if (this.#closing !== undefined && this.#requests === 0) void this.#connection?.bye(this.#closing)
+  }
+
+  /** The answer to `held` comes first: the command then ends with [063]. */
+  async #terminate(): Promise<void> {
+    await new Promise(setImmediate)
+    await this.#connection?.bye(`the process on ${hostname()} was terminated`)
+  }
+}

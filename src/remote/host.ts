@@ -1,0 +1,62 @@
+import { threadId } from 'node:worker_threads'
+import { loadModule } from '../util/load-module.ts'
+import type { Logger } from '../util/log.ts'
+import type { Channel } from './channel.ts'
+import { connect } from './connect.ts'
+import type { Connection, Handler, RemoteLog } from './connection.ts'
+import { openVerb, type OpenAnswer, type OpenRequest } from './open.ts'
+import type { SshTarget } from './ssh.ts'
+
+/** A process on another host as plain data, so that each thread can open its own connection. */
+export interface HostDescription {
+  readonly host: string
+  /** The option that names the program there, for hints: `repo1-host-cmd`. */
+  readonly hostCommandOption: string
+  readonly transport: Transport
+  readonly open: Omit<OpenRequest, 'process'>
+}
+
+/** `args` without `--process`. */
+export type Transport = { readonly kind: 'ssh' } & Omit<SshTarget, 'process' | 'host'>
+
+export interface OpenedHost {
+  readonly connection: Connection
+  readonly answer: OpenAnswer
+}
+
+export interface OpenHostOptions {
+  /** Requests that the other end may send. */
+  readonly handlers?: readonly Handler[]
+  readonly onLog?: (record: RemoteLog) => void
+  readonly signal?: AbortSignal
+}
+
+/** Starts a process on another host and opens what it serves. The number of the connection is that of this thread. */
+export async function openHost(description: HostDescription, options: OpenHostOptions = {}): Promise<OpenedHost> {
+  const { host, hostCommandOption, open } = description
+  const { ioTimeoutMs, protocolTimeoutMs } = open
+  const channel = await openChannel(description)
+  const connection = await connect(channel, { ...options, host, hostCommandOption, ioTimeoutMs, protocolTimeoutMs })
+  try {
+    return { connection, answer: await connection.call(openVerb, { ...open, process: threadId }, options) }
+  } catch (error) {
+    await connection[Symbol.asyncDispose]()
+    throw error
+  }
+}
+
+/** Records of the other end become records of this one. */
+export function logTo(log: Logger): (record: RemoteLog) => void {
+  return ({ level, message }) => log[level](message)
+}
+
+async function openChannel({ host, transport }: HostDescription): Promise<Channel> {
+  const { kind: _, args, ...target } = transport
+  const { openSsh } = await loadModule(() => import('./ssh.ts'))
+  return openSsh({ ...target, host, process: threadId, args: withProcess(args) })
+}
+
+/** Before the last word, the command. */
+function withProcess(args: readonly string[]): string[] {
+  return [...args.slice(0, -1), `--process=${threadId}`, ...args.slice(-1)]
+}
