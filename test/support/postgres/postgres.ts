@@ -10,12 +10,12 @@ import {
   makeTestDir,
   projectRoot,
   reachable,
-  runOk,
   testUser,
 } from '../processes/test-user.ts'
 
 export { checkIndexes, dataChecksum, type DataChecksum } from './data-checksum.ts'
 export * from '../processes/test-user.ts'
+import { createDataDirectory } from './data-directory.ts'
 import { SERVER_VERSIONS, type ServerVersion } from './server-versions.ts'
 
 /**
@@ -270,13 +270,13 @@ async function initialise(
     mkdirSync(dataDir, { recursive: true, mode: 0o700 })
     giveToTestUser(dataDir)
   }
-  const args = ['-D', dataDir, '-U', 'postgres', '-A', 'trust', '-N', '-E', 'UTF8', '--locale=C']
+  const args = ['-U', 'postgres', '-A', 'trust', '-N', '-E', 'UTF8', '--locale=C']
   if (options.dataChecksums ?? true) args.push('--data-checksums')
   else if (version >= 18) args.push('--no-data-checksums')
   // Before 11 the size is compiled in.
   if (options.walSegsizeMb !== undefined && (version >= 11 || options.walSegsizeMb !== 16))
     args.push(`--wal-segsize=${options.walSegsizeMb}`)
-  await runOk(join(binDir, 'initdb'), args)
+  await createDataDirectory(binDir, version, dataDir, args)
   // With a segment size other than 16 MB initdb writes fitting values of min_wal_size and max_wal_size.
   const lines = Object.entries({ ...TEST_SETTINGS, ...conf }).map(
     ([name, value]) => `${name} = '${value.replaceAll("'", "''")}'\n`,

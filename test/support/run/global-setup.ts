@@ -1,4 +1,8 @@
 import { spawnSync } from 'node:child_process'
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { TEMPLATES } from '../postgres/server-versions.ts'
 import { PGBACKREST } from '../processes/programs.ts'
 import { S3_SERVER_PROGRAMS } from '../stores/s3-server.ts'
 import { keepStores } from '../stores/store-keeper.ts'
@@ -24,10 +28,20 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   ...Object.fromEntries(S3_SERVER_PROGRAMS.map((name) => [name, 'everything on a real S3 server'])),
 }
 
-/** Print a line for each group of tests that is skipped; where none may be (CI), refuse to start. Keep the object stores. */
-export default function setup(): Promise<() => Promise<void>> {
+/**
+ * Print a line for each group of tests that is skipped; where none may be (CI), refuse to start. Keep what test files share:
+ * object stores, and the templates of clusters.
+ */
+export default async function setup(): Promise<() => Promise<void>> {
   sayWhatIsMissing()
-  return keepStores()
+  const templates = mkdtempSync(join(tmpdir(), 'pgts-templates-'))
+  chmodSync(templates, 0o755)
+  process.env[TEMPLATES] = templates
+  const stopStores = await keepStores()
+  return async () => {
+    await stopStores()
+    rmSync(templates, { recursive: true, force: true })
+  }
 }
 
 function sayWhatIsMissing(): void {
