@@ -78,12 +78,14 @@ export type AnyResolved = { [C in CommandName]: Resolved<C> }[CommandName]
  */
 export async function resolveOptions(input: ResolveInput): Promise<AnyResolved> {
   const line = (input.parse ?? parseCommandLine)(input.argv)
-  const { command, role, parameters, parametersAt = [], settings: given } = line
+  const { command, role, parameters, parametersAt = [] } = line
   if (commandRow(command).implemented !== true && role === undefined) {
     throw new PgtsError('command-invalid', `command ${command} is not supported yet`, {
       hints: [`use pgbackrest ${command}, which works on the same repository`],
     })
   }
+  // As in pgbackrest 2.45, version ignores the options of other commands: check_pgbackrest passes --config.
+  const given = command === 'version' ? line.settings.filter((setting) => isValid(command, setting)) : line.settings
   // Options next to `help` are those of the explained command.
   if (command !== 'help' && role !== 'remote') checkValidity(command, given)
   const callPattern = input.argv.map((word, at) => (parametersAt.includes(at) ? undefined : word))
@@ -228,10 +230,15 @@ function strongest(settings: readonly Setting[]): Setting[] {
   return [...first.values()]
 }
 
+function isValid(command: CommandName, { option }: Setting): boolean {
+  const { commands, roles } = optionRow(option)
+  return roles === undefined && commands.includes(command)
+}
+
 function checkValidity(command: CommandName, given: readonly Setting[]): void {
   for (const setting of given) {
+    if (isValid(command, setting)) continue
     const { commands, roles } = optionRow(setting.option)
-    if (roles === undefined && commands.includes(command)) continue
     throw new PgtsError(
       'option-invalid',
       `option --${withIndex(setting.option, setting.key)} is not valid for command ${command}`,

@@ -32,6 +32,8 @@ describe('the name of a link to bin/pgts', () => {
     for (const word of ['version', '--version', '-V'])
       expect(await called(name, [word])).toMatchObject({ code: 0, stdout: text, stderr: '' })
     expect(await called(name, ['version', '--output=num'])).toMatchObject({ code: 0, stdout: number })
+    // As check_pgbackrest calls it.
+    expect(await called(name, ['version', '--config=/no/such.conf'])).toMatchObject({ code: 0, stdout: text })
   })
 
   test.each([

@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { TEMPLATES } from '../postgres/server-versions.ts'
-import { PGBACKREST } from '../processes/programs.ts'
+import { PATRONI_PROGRAMS, PGBACKREST } from '../processes/programs.ts'
 import { S3_SERVER_PROGRAMS } from '../stores/s3-server.ts'
 import { keepStores } from '../stores/store-keeper.ts'
 
@@ -25,6 +25,8 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   zsh: 'the completion of zsh',
   fish: 'the completion of fish',
   groff: 'manual pages against groff',
+  check_pgbackrest: 'the check of Nagios for pgbackrest',
+  ...Object.fromEntries(PATRONI_PROGRAMS.map((name) => [name, 'clusters of Patroni'])),
   ...Object.fromEntries(S3_SERVER_PROGRAMS.map((name) => [name, 'everything on a real S3 server'])),
 }
 
