@@ -1,58 +1,23 @@
-import { spawn, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, readdirSync, readFileSync, readlinkSync, renameSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { COMPLETIONS } from '../../scripts/package/man.ts'
 import { isInstalled, makeTestDir, projectRoot, serverBinaries } from '../support/postgres/postgres.ts'
-import { allProcesses, signal } from '../support/processes/processes.ts'
+import { CleanRoot, execute } from '../support/processes/clean-root.ts'
 import { shellBlocks } from '../support/run/doc-blocks.ts'
 import { until } from '../support/until.ts'
 
 // The .deb and the tarball on a system without Node, npm and compiler, made by debootstrap. It takes minutes, the network and root:
 // PGTS_TEST_PACKAGES=all runs it.
 const wanted = process.env['PGTS_TEST_PACKAGES'] === 'all'
-const root = join(makeTestDir('root'), 'debian')
+let clean: CleanRoot
+let root: string
 const packages = makeTestDir('packages')
 
-interface Ran {
-  readonly code: number | null
-  readonly text: string
-}
-
-/** A process of the root, not one of another system that runs the same program. */
-function isInRoot(pid: number): boolean {
-  try {
-    return readlinkSync(`/proc/${pid}/root`) === root
-  } catch {
-    return false
-  }
-}
-
-function execute(command: string, ...args: string[]): string {
-  const { status, stdout, stderr } = spawnSync(command, args, { cwd: projectRoot, encoding: 'utf8' })
-  if (status !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${status}:\n${stdout}${stderr}`)
-  return stdout
-}
-
-/** Run a shell script in the root, as root or as another user, with an empty environment. */
-function start(script: string, user = 'root'): { done: Promise<Ran> } {
-  const path = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
-  const environment = ['/usr/bin/env', '-i', `PATH=${path}`, 'HOME=/tmp', 'DEBIAN_FRONTEND=noninteractive']
-  const shell = user === 'root' ? ['sh', '-ec'] : ['su', '-s', '/bin/sh', user, '-c']
-  const child = spawn('chroot', [root, ...environment, ...shell, `set -e; cd /tmp; ${script}`], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
-  let text = ''
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (text += chunk.toString()))
-  return { done: new Promise((resolve) => child.on('close', (code) => resolve({ code, text }))) }
-}
-
-async function inRoot(script: string, user = 'root'): Promise<string> {
-  const { code, text } = await start(script, user).done
-  if (code !== 0) throw new Error(`${script}\nended with ${code}:\n${text}`)
-  return text
-}
+const inRoot = (script: string, user?: string) => clean.run(script, user)
+const start = (script: string, user?: string) => clean.start(script, user)
 
 const POSTGRES = 'LD_LIBRARY_PATH=/opt/postgresql/lib /opt/postgresql/bin'
 
@@ -86,21 +51,16 @@ const install = (deb: string): Promise<string> => {
 
 beforeAll(async () => {
   if (!wanted) return
-  for (const program of ['debootstrap', 'dpkg-deb', 'lintian'])
+  for (const program of ['dpkg-deb', 'lintian'])
     if (!isInstalled(program)) throw new Error(`PGTS_TEST_PACKAGES=all requires ${program}`)
   execute('node', 'scripts/run.mjs', 'scripts/package.ts', `--out=${packages}`)
-  execute('debootstrap', '--variant=minbase', '--include=adduser,xz-utils', 'bookworm', root)
-  execute('mount', '-t', 'proc', 'proc', join(root, 'proc'))
-  execute('mount', '--bind', '/dev', join(root, 'dev'))
+  clean = new CleanRoot()
+  root = clean.path
   cpSync(join(serverBinaries(17), '..'), join(root, 'opt/postgresql'), { recursive: true, dereference: true })
   expect((await start('command -v node npm cc gcc make python3').done).text).toBe('')
 }, 900_000)
 
-afterAll(() => {
-  if (!wanted) return
-  for (const { pid } of allProcesses()) if (isInRoot(pid)) signal(pid, 'SIGKILL')
-  for (const name of ['proc', 'dev']) spawnSync('umount', ['-l', join(root, name)])
-})
+afterAll(() => clean?.[Symbol.dispose]())
 
 test('every timer has its service, a valid calendar where systemd can check it, and the maintainer scripts are valid sh', () => {
   const units = join(projectRoot, 'scripts/package/files/systemd')
