@@ -8,12 +8,12 @@ import { launchEnvironment } from '../core/archive/launcher/launch-hint.ts'
 import { openRepository } from '../core/open-repository.ts'
 import type { Repository, RepositoryDescription } from '../core/repository.ts'
 import { archiveInfoName, backupInfoName, copyName } from '../format/repo-path.ts'
-import type { ClusterAccess } from '../postgres/cluster-access.ts'
 import { asBytes, decodeUtf8 } from '../util/byte-string.ts'
 import { systemClock } from '../util/clock.ts'
 import { loadModule } from '../util/load-module.ts'
 import type { Logger } from '../util/log.ts'
 import { markHandled } from '../util/mark-handled.ts'
+import { Clusters } from './clusters.ts'
 import { CommandLocks } from './command-locks.ts'
 import { repositoryDescription } from './repository.ts'
 
@@ -48,13 +48,13 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
   setMaxListeners(0, signal)
   const stanza = options.stanza ?? ''
   let repositories: Promise<readonly Repository[]> | undefined
-  const clusters = new Clusters(resolved, { ...around, signal })
   const { repoKey = options.repoKey } = around
   const selected = options.repo.filter(({ key }) => repoKey === undefined || key === repoKey)
   let descriptions: readonly RepositoryDescription[] | undefined
   const describe = () => (descriptions ??= selected.map((repo) => repositoryDescription(repo, resolved, env)))
   const openRepositories = () => (repositories ??= openAll(command, describe, around))
   const onLost = (reason: unknown) => lost.abort(reason)
+  const clusters = new Clusters(resolved, { ...around, signal, repos: selected, onLost })
   const locks = new CommandLocks(resolved, { repos: selected, repositories: openRepositories, signal, onLost })
   const leases = new Leases({ command, stanza, log, signal }, locks, lost)
 
@@ -99,33 +99,6 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
     ctx,
     launcher: launcherContext(resolved, around, describe),
     [Symbol.asyncDispose]: () => closeAll(repositories, clusters),
-  }
-}
-
-/** The clusters of one command, by their index in `options.pg`. */
-class Clusters implements AsyncDisposable {
-  readonly #resolved: AnyResolved
-  readonly #around: Surroundings
-  readonly #opened = new Map<number, Promise<ClusterAccess>>()
-
-  constructor(resolved: AnyResolved, around: Surroundings) {
-    this.#resolved = resolved
-    this.#around = around
-  }
-
-  get(index: number): Promise<ClusterAccess> {
-    const opened = this.#opened.get(index) ?? this.#open(index)
-    this.#opened.set(index, opened)
-    return opened
-  }
-
-  async #open(index: number): Promise<ClusterAccess> {
-    const { openCluster } = await loadModule(() => import('./cluster.ts'))
-    return openCluster(this.#resolved, this.#around, index)
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const cluster of this.#opened.values()) await (await cluster.catch(() => undefined))?.[Symbol.asyncDispose]()
   }
 }
 

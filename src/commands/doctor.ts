@@ -28,7 +28,7 @@ export async function doctor(ctx: CommandContext<'doctor'>, launcher: LauncherCo
       hints: ['set up the first one: pgts init', ...ctx.stanzaHints],
     })
   }
-  const owner = ownerOfCluster(options.pg[0]?.path)
+  const owner = ownerOfCluster(options.pg[0])
   const site = describeSite(ctx, owner)
   const examination = await asOwnerIfKnown(owner, async (env) => {
     await using sources = openSources({ ...ctx, env }, { site, owner, launcher })
@@ -59,10 +59,10 @@ async function callDoctorHook(
 }
 
 /** undefined: there is no cluster here, or its directory cannot be reached. */
-function ownerOfCluster(pgPath: string | undefined): Owner | undefined {
-  if (pgPath === undefined) return undefined
+function ownerOfCluster(pg: CommandContext<'doctor'>['options']['pg'][number] | undefined): Owner | undefined {
+  if (pg?.path === undefined || pg.host !== undefined) return undefined
   try {
-    return ownerOf(statSync(textPath(pgPath)))
+    return ownerOf(statSync(textPath(pg.path)))
   } catch {
     return undefined
   }

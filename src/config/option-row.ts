@@ -137,11 +137,22 @@ export const CLUSTER = [
 export const CLUSTER_HOST = [
   'backup',
   'check',
+  'doctor',
   'manifest',
   'stanza-create',
   'stanza-delete',
   'stanza-upgrade',
 ] as const satisfies readonly CommandName[]
+/** Commands that change files of the cluster, are called by its server, or set it up: they run on its host only. */
+export const ON_CLUSTER_HOST: readonly CommandName[] = [
+  'archive-allow',
+  'archive-get',
+  'archive-push',
+  'archive-status',
+  'init',
+  'move-target',
+  'restore',
+]
 /** Commands that connect to the server. */
 export const DATABASE = [
   'archive-status',

@@ -1,6 +1,7 @@
 import { PgtsError } from '../util/error.ts'
 import type { CommandName } from './command-table.ts'
 import type { ResolvedValue } from './evaluate.ts'
+import { ON_CLUSTER_HOST } from './option-row.ts'
 import { rowFor } from './option-table.ts'
 import { asTyped } from './evaluate.ts'
 import { repoId } from '../util/repo-id.ts'
@@ -51,6 +52,18 @@ export function checkSupport(command: CommandName, values: Values, warn: (messag
 
 function isDefault(value: ResolvedValue, given: unknown): boolean {
   return (typeof given === 'string' || typeof given === 'number') && asTyped(value.value) === String(given)
+}
+
+/** [072] if a command that works on the files of the cluster runs on another host. */
+export function checkClusterHost(command: CommandName, values: Values): void {
+  const host = values.get('pg1-host')
+  if (!ON_CLUSTER_HOST.includes(command) || host?.value === undefined) return
+  throw new PgtsError('host-invalid', `${command} command must be run on the PostgreSQL host`, {
+    hints: [
+      `run it on host '${asTyped(host.value)}'`,
+      `if the cluster is on this host, remove pg1-host (from ${host.origin})`,
+    ],
+  })
 }
 
 function checkSelectedRepo(values: Values, repoKeys: readonly number[]): void {

@@ -8,7 +8,7 @@ import { commandRow, type CommandName } from './command-table.ts'
 import { Evaluation, type ResolvedValue } from './evaluate.ts'
 import { listed, withIndex } from './option-name.ts'
 import { groupOf, optionRow } from './option-table.ts'
-import { checkSupport, checkTogether } from './post-check.ts'
+import { checkClusterHost, checkSupport, checkTogether } from './post-check.ts'
 import { describe, settingId, type Setting } from './setting.ts'
 import { environmentSettings } from './sources/environment.ts'
 import {
@@ -145,7 +145,7 @@ async function resolveFor(
     refuseRoot(values, input.uid)
     checkSupport(command, values, warn)
     // The caller has checked its options, and a repository host has no data directory.
-    if (input.role !== 'remote') refuseMissing(command, evaluation.missing)
+    if (input.role !== 'remote') checkHere(command, values, evaluation.missing)
     checkTogether(values, repoKeys, warn)
   }
   const options = typedOptions(values, repoKeys, pgKeys)
@@ -207,9 +207,10 @@ function filesOf(
   return { ...files, read: (path) => files.read(path) ?? (path === named ? '' : undefined) }
 }
 
-/** A command that asks reports missing options itself. */
-function refuseMissing(command: CommandName, [missing]: readonly PgtsError[]): void {
+function checkHere(command: CommandName, values: Map<string, ResolvedValue>, [missing]: readonly PgtsError[]): void {
+  // A command that asks reports missing options itself.
   if (missing !== undefined && commandRow(command).asks !== true) throw missing
+  checkClusterHost(command, values)
 }
 
 function hintsFor({ looked, absent }: LocatedConfig, stanzas: readonly string[]): string[] {

@@ -145,16 +145,8 @@ class Connection implements ServerConnection {
     }
   }
 
-  async ping(): Promise<void> {
-    const [row] = await this.query<{ recovering: boolean }>('select pg_catalog.pg_is_in_recovery() as recovering')
-    if (row?.recovering === this.facts.inRecovery) return
-    throw new PgtsError(
-      'db-mismatch',
-      this.facts.inRecovery ? 'the standby is no longer in recovery' : 'the primary is in recovery now',
-      {
-        hints: ['check whether the standby was promoted, or the server restored, while the command was running'],
-      },
-    )
+  ping(): Promise<void> {
+    return assertSameRole(this)
   }
 
   /** Set up the session and read the server's facts. */
@@ -285,6 +277,18 @@ class Connection implements ServerConnection {
       socket.end(request)
     })
   }
+}
+
+/** Asks the server, as `ping` does. Errors: [057]; [058] if it was promoted or restored. */
+export async function assertSameRole(server: Pick<ServerConnection, 'facts' | 'query'>): Promise<void> {
+  const { inRecovery } = server.facts
+  const [row] = await server.query<{ recovering: boolean }>('select pg_catalog.pg_is_in_recovery() as recovering')
+  if (row?.recovering === inRecovery) return
+  throw new PgtsError(
+    'db-mismatch',
+    inRecovery ? 'the standby is no longer in recovery' : 'the primary is in recovery now',
+    { hints: ['check whether the standby was promoted, or the server restored, while the command was running'] },
+  )
 }
 
 /**

@@ -1,6 +1,8 @@
 import type { ByteSource } from '../util/bytes.ts'
 import type { ByteString } from '../util/byte-string.ts'
 import type { HostIdentity } from '../util/host-place.ts'
+import type { Connection } from '../remote/connection.ts'
+import type { HostDescription } from '../remote/host.ts'
 import type { ServerConnection } from './client.ts'
 
 /** The cluster of one pgN: its files, its server and facts of its host, on this host or another one. */
@@ -12,6 +14,8 @@ export interface ClusterAccess extends AsyncDisposable {
   /** pgN-path, byte string. */
   readonly pgPath: ByteString
   readonly files: ClusterFiles
+  /** Absent if the cluster is on this host. */
+  readonly remote?: RemoteProcess
   /** Connects to the server. The caller closes the connection. */
   connect(options?: ConnectRequest): Promise<ServerConnection>
   /** The host of the cluster, as repositories record it. */
@@ -27,11 +31,21 @@ export interface ClusterAccess extends AsyncDisposable {
   explainWal(segment: string, options: WalRequest): Promise<readonly string[]>
 }
 
+/** The process that serves a cluster on another host. */
+export interface RemoteProcess {
+  /** From which workers open their own connections. */
+  readonly description: HostDescription
+  /** Of the main process. */
+  readonly connection: Connection
+}
+
 export interface ConnectRequest {
   /** Byte string; default: pg-database. */
   readonly database?: ByteString
   /** Limit if db-timeout is too long. */
   readonly atMostMs?: number
+  /** Closes the connection when aborted; default: the signal of the command. */
+  readonly signal?: AbortSignal
   /** Variables of libpq; default: those of the process that connects. A server of another host uses those of its own host. */
   readonly env?: Readonly<Record<string, string | undefined>>
 }
@@ -87,4 +101,7 @@ export interface ClusterFileSource extends ByteSource {
 }
 
 /** How a worker opens the same cluster; plain data. */
-export type ClusterDescription = { readonly kind: 'local' }
+export type ClusterDescription =
+  | { readonly kind: 'local' }
+  /** Jobs that read its files run on its host. */
+  | { readonly kind: 'remote'; readonly host: HostDescription }

@@ -4,6 +4,7 @@ import type { Limits } from '../../core/serve/limited.ts'
 import { isAllowed, type AllowedStanzas } from '../../core/serve/rights.ts'
 import type { ServingContext } from '../../core/serve/serve.ts'
 import type { OpenRequest } from '../../remote/open.ts'
+import { asBytes, bytesToText, type ByteString } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import { repoId } from '../../util/repo-id.ts'
 import { openContext, type Surroundings } from '../context.ts'
@@ -53,7 +54,7 @@ export function contextOf(request: OpenRequest, resolved: AnyResolved, around: S
 }
 
 function servingContext(
-  { kind, key }: OpenRequest,
+  { kind, key, pgPath }: OpenRequest,
   resolved: AnyResolved,
   around: Surroundings,
   limits?: Limits,
@@ -64,8 +65,26 @@ function servingContext(
     lockPath: resolved.options.lockPath ?? '',
     limits,
     repositories: () => open.ctx.repositories(),
+    cluster: async () => {
+      const cluster = await open.ctx.cluster()
+      assertSameDirectory(pgPath, cluster.pgPath)
+      return cluster
+    },
     [Symbol.asyncDispose]: () => open[Symbol.asyncDispose](),
   }
+}
+
+/** The other host must mean the cluster that this host has configured. */
+function assertSameDirectory(wanted: ByteString | undefined, own: ByteString): void {
+  const plain = (path: string) => path.replace(/(?<=.)\/+$/, '')
+  if (wanted !== undefined && plain(wanted) === plain(own)) return
+  throw new PgtsError(
+    'access',
+    `access to '${bytesToText(wanted ?? asBytes(''))}' is denied: pg1-path is '${bytesToText(own)}'`,
+    {
+      hints: ['set the same pg-path on both hosts'],
+    },
+  )
 }
 
 function argumentsOf({ kind, key, stanza }: OpenRequest): string[] {

@@ -34,9 +34,9 @@ function stopFileIn({ lockPath, stanza }: Site): string | undefined {
 }
 
 /** One row for each file system. */
-async function disksOf({ pgPath, archiveAsync, spoolPath, lockPath, repos }: Site): Promise<DiskFacts[]> {
+async function disksOf({ pgPath, pgHost, archiveAsync, spoolPath, lockPath, repos }: Site): Promise<DiskFacts[]> {
   const places: [string, string][] = [
-    ...(pgPath === undefined
+    ...(pgPath === undefined || pgHost !== undefined
       ? []
       : ([
           ['pg_wal', `${pgPath}/pg_wal`],

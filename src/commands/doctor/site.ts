@@ -17,9 +17,11 @@ export function describeSite(ctx: Context, owner: Owner | undefined): Site {
     stanza,
     nowMs: clock.nowMs(),
     pgts: (command, ...more) => user + pgtsCommand(ctx, command, more),
-    psql: (sql) => user + psqlCommand(pg, sql),
+    psql: (sql) => user + onHostOf(pg, psqlCommand(pg, sql)),
+    onClusterHost: (command) => onHostOf(pg, command),
     root: (...words) => `${isRoot ? '' : 'sudo '}${words.map(shellWord).join(' ')}`,
     ...(pg?.path === undefined ? {} : { pgPath: pg.path }),
+    ...(pg?.host === undefined ? {} : { pgHost: pg.host }),
     spoolPath: options.spoolPath,
     lockPath: options.lockPath,
     archiveAsync: options.archiveAsync,
@@ -63,6 +65,13 @@ function pgtsCommand(ctx: Context, command: string, more: readonly string[]): st
   const given = ctx.commandLineFor(command as CommandName).filter((word) => !OWN_OPTIONS.test(word))
   const named = given.some((word) => word.startsWith('--stanza=')) ? given : [`--stanza=${stanza}`, ...given]
   return [name, ...named, ...more, command].map(shellWord).join(' ')
+}
+
+/** A command for the host of the cluster. */
+function onHostOf(pg: Context['options']['pg'][number] | undefined, command: string): string {
+  if (pg?.host === undefined) return command
+  const place = pg.hostUser === undefined ? pg.host : `${pg.hostUser}@${pg.host}`
+  return ['ssh', place, command].map(shellWord).join(' ')
 }
 
 function psqlCommand(pg: Context['options']['pg'][number] | undefined, sql: string): string {

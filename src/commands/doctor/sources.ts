@@ -32,23 +32,21 @@ export function openSources(
     }
     return connection
   }
-  const { pgPath } = site
-  const onHost =
-    <T>(gather: (path: string, signal: AbortSignal) => Promise<T>) =>
-    async (signal: AbortSignal) =>
-      pgPath === undefined ? undefined : gather(pgPath, signal)
+  const hasCluster = ctx.options.pg[0]?.path !== undefined
   return {
     all: {
       configuration: async () => configurationFacts(launcher.configuration, owner),
-      cluster: onHost((path, signal) => clusterFacts(ctx, path, signal)),
-      server: onHost(async () => serverState(await connect(), site.nowMs)),
-      archiving: onHost(async (path) => {
+      cluster: async (signal) => (hasCluster ? clusterFacts(ctx, signal) : undefined),
+      server: async () => (hasCluster ? serverState(await connect(), site.nowMs) : undefined),
+      archiving: async () => {
+        const { pgPath, pgHost, spoolPath, lockPath } = site
+        if (pgPath === undefined || pgHost !== undefined) return undefined
         const { stanza, program } = ctx
-        const place = { stanza, program, pgPath: textToBytes(path), spoolPath: site.spoolPath, lockPath: site.lockPath }
+        const place = { stanza, program, pgPath: textToBytes(pgPath), spoolPath, lockPath }
         // Files have a part of the facts, and the fact about the server reports why it does not answer.
         const server = await connect().catch(() => undefined)
         return readArchivingFacts(place, site.nowMs, server)
-      }),
+      },
       host: () => hostFacts(site),
       repositories: (signal) => repositoryFacts(ctx, site, signal),
       stores: (signal) => storeFacts(launcher.descriptions(), site, signal),

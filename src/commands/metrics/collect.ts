@@ -133,7 +133,7 @@ export class Collector {
   /** Undefined if this is not the host of the server. */
   async #archiving(): Promise<ArchiveStatus | undefined> {
     const { options, signal, stanza } = this.#ctx
-    if (stanza === '' || options.pg[0]?.path === undefined) return undefined
+    if (stanza === '' || options.pg[0]?.path === undefined || options.pg[0].host !== undefined) return undefined
     try {
       return await readArchiveStatus(this.#ctx)
     } catch {

@@ -17,8 +17,12 @@ export const pgOptions = defineOptions({
     commands: CLUSTER,
     depend: { option: 'pg-local', values: ['n'] },
     formerly: ['db-host', 'db?-host'],
-    support: 'refuse',
-    for: { 'archive-get': { internal: true }, 'archive-push': { internal: true }, restore: { internal: true } },
+    for: {
+      'archive-get': { internal: true },
+      'archive-push': { internal: true },
+      backup: { support: 'refuse' },
+      restore: { internal: true },
+    },
   },
   'pg-host-ca-file': {
     summary: 'CA certificates that verify that host.',
@@ -50,7 +54,6 @@ export const pgOptions = defineOptions({
     default: PROGRAM,
     depend: { option: 'pg-host-type', values: ['ssh'] },
     formerly: ['db-cmd', 'db?-cmd'],
-    support: 'refuse',
   },
   'pg-host-config': {
     summary: 'Configuration file on that host.',
@@ -60,7 +63,6 @@ export const pgOptions = defineOptions({
     default: '/etc/pgbackrest/pgbackrest.conf',
     depend: { option: 'pg-host' },
     formerly: ['db-config', 'db?-config'],
-    support: 'refuse',
   },
   'pg-host-config-include-path': {
     summary: 'Directory of further configuration files on that host.',
@@ -69,7 +71,6 @@ export const pgOptions = defineOptions({
     commands: CLUSTER_HOST,
     default: '/etc/pgbackrest/conf.d',
     depend: { option: 'pg-host' },
-    support: 'refuse',
   },
   'pg-host-config-path': {
     summary: 'Directory of the configuration on that host.',
@@ -78,7 +79,6 @@ export const pgOptions = defineOptions({
     commands: CLUSTER_HOST,
     default: '/etc/pgbackrest',
     depend: { option: 'pg-host' },
-    support: 'refuse',
   },
   'pg-host-key-file': {
     summary: 'Private key of the client certificate for that host.',
@@ -97,7 +97,6 @@ export const pgOptions = defineOptions({
     default: { by: { tls: 8432 } },
     depend: { option: 'pg-host-type', values: ['ssh', 'tls'] },
     formerly: ['db-ssh-port', 'db?-ssh-port'],
-    support: 'refuse',
   },
   'pg-host-type': {
     summary: 'How that host is reached.',
@@ -106,7 +105,7 @@ export const pgOptions = defineOptions({
     choices: ['ssh', 'tls'],
     default: 'ssh',
     depend: { option: 'pg-host' },
-    support: 'refuse',
+    support: { tls: 'refuse' },
   },
   'pg-host-user': {
     summary: 'User on that host.',
@@ -116,7 +115,6 @@ export const pgOptions = defineOptions({
     default: 'postgres',
     depend: { option: 'pg-host-type', values: ['ssh'] },
     formerly: ['db-user', 'db?-user'],
-    support: 'refuse',
   },
   'pg-local': {
     summary: 'Treat the cluster as local, even if pg-host is set.',

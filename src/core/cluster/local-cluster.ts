@@ -52,7 +52,7 @@ class LocalCluster implements ClusterAccess {
       command,
       env: request.env ?? env,
       timeoutMs: Math.min(server.timeoutMs, request.atMostMs ?? Infinity),
-      signal,
+      signal: request.signal ?? signal,
     })
   }
 

@@ -125,7 +125,11 @@ const UNSEEN = 'the rules about it cannot be checked, so this report is incomple
 
 const FAILURES: Readonly<Record<FactName, Failure>> = {
   configuration: { area: 'configuration', why: UNSEEN, next: (site) => [site.pgts('check')] },
-  cluster: { area: 'server', why: UNSEEN, next: ({ pgPath = '' }) => [`ls -ld ${pgPath} ${pgPath}/global/pg_control`] },
+  cluster: {
+    area: 'server',
+    why: UNSEEN,
+    next: ({ pgPath = '', onClusterHost }) => [onClusterHost(`ls -ld ${pgPath} ${pgPath}/global/pg_control`)],
+  },
   server: {
     area: 'server',
     why: 'backups need the running server, and the rules about its settings cannot be checked',

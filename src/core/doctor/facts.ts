@@ -14,9 +14,13 @@ export interface Site {
   pgts(command: string, ...options: readonly string[]): string
   /** A command to paste that runs this SQL. */
   psql(sql: string): string
+  /** A command for the host of the cluster, to paste on this host. */
+  onClusterHost(command: string): string
   /** A command to paste that needs root. */
   root(...words: readonly string[]): string
   readonly pgPath?: string
+  /** Absent: this host. */
+  readonly pgHost?: string
   readonly spoolPath?: string
   readonly lockPath: string
   readonly archiveAsync: boolean

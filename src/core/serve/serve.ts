@@ -4,12 +4,14 @@ import type { Channel } from '../../remote/channel.ts'
 import type { Connection, Handler } from '../../remote/connection.ts'
 import { onCall } from '../../remote/handlers.ts'
 import { openVerb, type OpenAnswer, type OpenRequest } from '../../remote/open.ts'
-import type { Text } from '../../util/byte-string.ts'
+import { bytesToText, type Text } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import { rankOf, silentLogger, type LogFields, type Logger, type MessageLevel } from '../../util/log.ts'
 import { repoId } from '../../util/repo-id.ts'
+import type { ClusterAccess } from '../../postgres/cluster-access.ts'
 import type { Repository } from '../repository.ts'
 import { cipherHandler } from './cipher-verb.ts'
+import { clusterService, type ClusterService } from './cluster-verbs.ts'
 import { limited, type Limits } from './limited.ts'
 import { ServedLocks } from './lock-verbs.ts'
 import { membersOf, storageVerbs } from './storage-verbs.ts'
@@ -22,6 +24,8 @@ export interface ServingContext extends AsyncDisposable {
   /** Absent: the other host has the rights of the account that serves it. */
   readonly limits?: Limits
   repositories(): Promise<readonly Repository[]>
+  /** pg1 of this host. */
+  cluster(): Promise<ClusterAccess>
 }
 
 /** Decides what a connection may open. */
@@ -79,6 +83,22 @@ function logOver(connection: Connection): Logger {
   }
 }
 
+interface Opened {
+  readonly answer: OpenAnswer
+  readonly handlers: readonly Handler[]
+}
+
+async function openRepository(key: number, { limits, repositories }: ServingContext): Promise<Opened> {
+  const repository = (await repositories()).find((one) => one.key === key)
+  if (repository === undefined) throw new PgtsError('protocol', `${repoId(key)} is not configured on ${hostname()}`)
+  const storage = limits === undefined ? repository.storage : limited(repository.storage, limits)
+  const { display, parallel } = storage
+  return {
+    answer: { host: hostname(), display, members: membersOf(storage), parallel },
+    handlers: [...storageVerbs(storage), cipherHandler(repository)],
+  }
+}
+
 class Session implements Served {
   ended: Promise<void> = Promise.resolve()
   readonly #host: ServingHost
@@ -86,6 +106,7 @@ class Session implements Served {
   #connection: Connection | undefined
   #context: ServingContext | undefined
   #locks: ServedLocks | undefined
+  #cluster: ClusterService | undefined
   /** Number of requests that have not been answered. */
   #requests = 0
   #closing: string | undefined
@@ -103,6 +124,7 @@ class Session implements Served {
     if (signal.aborted) onAbort()
     this.ended = connection.ended.then(async () => {
       signal.removeEventListener('abort', onAbort)
+      await this.#cluster?.[Symbol.asyncDispose]()
       await this.#locks?.[Symbol.asyncDispose]()
       await this.#context?.[Symbol.asyncDispose]()
     })
@@ -118,20 +140,20 @@ class Session implements Served {
     })
   }
 
-  async #open(request: OpenRequest, context: ServingContext): Promise<{ answer: OpenAnswer; handlers: Handler[] }> {
+  async #open(request: OpenRequest, context: ServingContext): Promise<Opened> {
     const { kind, key, process, execId } = request
-    if (kind !== 'repo') throw new PgtsError('protocol', 'a cluster cannot be served yet')
-    const repository = (await context.repositories()).find((one) => one.key === key)
-    if (repository === undefined) throw new PgtsError('protocol', `${repoId(key)} is not configured on ${hostname()}`)
-    const storage = context.limits === undefined ? repository.storage : limited(repository.storage, context.limits)
-    const handlers = [...storageVerbs(storage), cipherHandler(repository)]
-    if (process === 0) {
-      const { lockPath, stanza } = context
-      this.#locks = new ServedLocks({ lockPath, stanza, execId, signal: this.#signal })
-      handlers.push(...this.#locks.handlers())
-    }
-    const { display, parallel } = storage
-    return { answer: { host: hostname(), display, members: membersOf(storage), parallel }, handlers }
+    const { answer, handlers } = kind === 'pg' ? await this.#openCluster(context) : await openRepository(key, context)
+    if (process !== 0) return { answer, handlers }
+    const { lockPath, stanza } = context
+    this.#locks = new ServedLocks({ lockPath, stanza, execId, signal: this.#signal })
+    return { answer, handlers: [...handlers, ...this.#locks.handlers()] }
+  }
+
+  async #openCluster(context: ServingContext): Promise<Opened> {
+    const cluster = await context.cluster()
+    this.#cluster = clusterService(cluster)
+    const answer = { host: hostname(), display: bytesToText(cluster.pgPath), members: [] }
+    return { answer, handlers: this.#cluster.handlers }
   }
 
   #counted(handler: Handler): Handler {
@@ -156,7 +178,8 @@ class Session implements Served {
 
   /** The request `held` is pending while locks are held. */
   #closeIfIdle(): void {
-    if (this.#closing !== undefined && this.#requests === 0) void this.#connection?.bye(this.#closing)
+    const isBusy = this.#requests > 0 || this.#cluster?.isBusy === true
+    if (this.#closing !== undefined && !isBusy) void this.#connection?.bye(this.#closing)
   }
 
   /** The answer to `held` comes first: the command then ends with [063]. */

@@ -29,6 +29,7 @@ export async function overConnection(
     stanza: 'main',
     lockPath: '/nonexistent',
     repositories: async () => [repositoryOf({ key: 1 }, storage)],
+    cluster: () => Promise.reject(new Error('no cluster is served')),
     [Symbol.asyncDispose]: async () => undefined,
     ...context,
   }

@@ -20,7 +20,8 @@ describe('options that pgts does not support yet', () => {
   })
 
   test.each([
-    ['check --stanza=main --pg1-path=/pg --pg1-host=db', 'pg1-host=db'],
+    ['backup --stanza=main --pg1-path=/pg --pg1-host=db', 'pg1-host=db'],
+    ['check --stanza=main --pg1-path=/pg --pg1-host=db --pg1-host-type=tls', 'pg1-host-type=tls'],
     ['check --stanza=main --pg1-path=/pg --report', 'report=y'],
   ])('%s is refused', async (line, words) => {
     expect((await failureOf(line)).message).toContain(words)
@@ -68,8 +69,8 @@ describe('options that pgts does not support yet', () => {
     expect(resolved).toMatchObject({ warnings: [], options: { delta: true } })
   })
 
-  test('for TLS, PostgreSQL hosts and SFTP are refused, not ignored', () => {
-    const names = optionNames.filter((name) => /^repo-(host-(?:ca|cert|key|type)|sftp)|^pg-host/.test(name))
+  test('for TLS and SFTP are refused, not ignored', () => {
+    const names = optionNames.filter((name) => /^repo-sftp|^(?:repo|pg)-host-(?:ca|cert|key|type)/.test(name))
     for (const name of names) expect(JSON.stringify(optionRow(name).support), name).toContain('refuse')
   })
 })
@@ -100,6 +101,24 @@ describe('options of other hosts', () => {
       expect((await failureOf(`info ${option}`)).code).toBe('option-invalid')
     },
   )
+})
+
+describe('a cluster on another host', () => {
+  test.each(['pg1-host-user=me', 'pg1-host-cmd=/p', 'pg1-host-config=/c', 'pg1-host-port=22', 'pg1-host-type=tls'])(
+    '%s without pg1-host is no error in a file',
+    async (line) => {
+      const file = ini(`[global]\nrepo1-retention-full=1\n[main]\npg1-path=/pg\n${line}\n`)
+      const { warnings, options } = await resolving('backup --stanza=main', file)
+      expect(warnings).toEqual([])
+      expect(options.pg).toMatchObject([{ host: undefined, hostUser: undefined, hostType: undefined }])
+    },
+  )
+
+  test('is one of this host with pg1-local', async () => {
+    const file = ini('[global]\nrepo1-retention-full=1\n[main]\npg1-path=/pg\npg1-host=db\n')
+    for (const line of ['restore --stanza=main --pg1-local', 'restore --stanza=main --reset-pg1-host'])
+      expect((await resolving(line, file)).options.pg).toMatchObject([{ path: '/pg', host: undefined }])
+  })
 })
 
 describe('a command line as root', () => {
@@ -139,6 +158,12 @@ describe('a command line with options that do not fit together', () => {
       'option-invalid-value',
       'type (from the command line) must be one of default',
       '',
+    ],
+    [
+      'restore --stanza=m --pg1-path=/p --pg1-host=db',
+      'host-invalid',
+      'restore command must be run on the PostgreSQL host',
+      "run it on host 'db'",
     ],
     ['info --set=x', 'option-invalid', 'set (from the command line) is only valid with stanza', ''],
     [

@@ -18,6 +18,7 @@ function aSite(more: Partial<Site> = {}): Site {
   return {
     ...{ stanza: 'main', nowMs: NOW_MS, pgPath: '/pg', lockPath: '/lock', archiveAsync: false },
     pgts: (command, ...options) => ['pgts', '--stanza=main', ...options, command].join(' '),
+    onClusterHost: (command) => command,
     psql: (sql) => `psql -c "${sql}"`,
     root: (...words) => `sudo ${words.join(' ')}`,
     repos: [

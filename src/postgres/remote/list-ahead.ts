@@ -1,0 +1,40 @@
+import { bytes, type ByteString } from '../../util/byte-string.ts'
+import { markHandled } from '../../util/mark-handled.ts'
+import type { ClusterDirectory } from '../cluster-access.ts'
+
+type List = (path: ByteString) => Promise<ClusterDirectory | undefined>
+
+/** Directories that are requested before a walk asks for them: each request crosses the network. */
+const MOST_AHEAD = 16
+
+/**
+ * Lists directories for a walk that goes into each directory, in the order of names, as it meets it. The first directory that a caller
+ * asks for after its parent shows that it walks; from then on the next ones are requested ahead.
+ */
+export class ListAhead {
+  readonly #list: List
+  /** Directories that were met and not asked for yet, in the order of the walk. */
+  #next: { readonly path: ByteString; listed?: Promise<ClusterDirectory | undefined> }[] = []
+
+  constructor(list: List) {
+    this.#list = list
+  }
+
+  async list(path: ByteString): Promise<ClusterDirectory | undefined> {
+    const at = this.#next.findIndex((one) => one.path === path)
+    const isWalk = at !== -1
+    // The walk leaves out those before it.
+    const known = isWalk ? this.#next.splice(0, at + 1).at(-1) : undefined
+    const directory = await (known?.listed ?? this.#list(path))
+    const inside = [...(directory ?? [])].filter(({ kind }) => kind === 'path')
+    this.#next = [...inside.map(({ name }) => ({ path: bytes`${path}/${name}` })), ...this.#next]
+    if (isWalk) for (const one of this.#next.slice(0, MOST_AHEAD)) one.listed ??= this.#ahead(one.path)
+    return directory
+  }
+
+  #ahead(path: ByteString): Promise<ClusterDirectory | undefined> {
+    const listed = this.#list(path)
+    markHandled(listed)
+    return listed
+  }
+}
