@@ -27,8 +27,10 @@ export async function check(ctx: CommandContext<'check'>): Promise<CheckReport> 
   requireCluster(ctx, clusters)
   const { primary, standbys } = clusters
   if (primary === undefined && !mayLackPrimary(ctx)) throw noPrimary()
-  if (standbys.length === 0 && ctx.options.backupStandby !== 'n')
-    ctx.log.warn(`backup-standby is ${ctx.options.backupStandby}, but no standby answers`)
+  const { backupStandby } = ctx.options
+  // With `only` each host has its own server alone, and this may be the primary's host.
+  if (standbys.length === 0 && (backupStandby === 'y' || backupStandby === 'prefer'))
+    ctx.log.warn(`backup-standby is ${backupStandby}, but no standby answers`)
 
   const repositories = await ctx.repositories()
   let known: CheckReport['repositories'] = []

@@ -166,7 +166,7 @@ function draftManifest(run: BackupRun, parts: DraftParts): ManifestDraft {
     annotations: ctx.options.annotation ?? new Map(),
     options: manifestOptions(run, delta),
   })
-  return new ManifestDraft(head, files)
+  return new ManifestDraft(head, files, source.standby === undefined ? undefined : timestampStart)
 }
 
 /** The options that pgBackRest records in a manifest. */

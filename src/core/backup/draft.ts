@@ -26,15 +26,18 @@ export interface BackupStop {
 export class ManifestDraft {
   readonly #head: DraftHead
   readonly #planned: LazyList<PlannedFile>
+  readonly #lagsSince: number
   /** What became of each planned file, by index: a place in OUTCOMES. */
   readonly #outcomes: Uint8Array
   readonly #contents: StoredContents
   #vanished = 0
   readonly #added: ManifestFile[] = []
 
-  constructor(head: DraftHead, planned: LazyList<PlannedFile>) {
+  /** @param lagsSince if data files are copied from a standby: start of the backup, seconds since the epoch */
+  constructor(head: DraftHead, planned: LazyList<PlannedFile>, lagsSince = Infinity) {
     this.#head = head
     this.#planned = planned
+    this.#lagsSince = lagsSince
     this.#outcomes = new Uint8Array(planned.length)
     this.#contents = new StoredContents(planned.length)
   }
@@ -61,9 +64,20 @@ export class ManifestDraft {
     if (copied.outcome === 'vanished') this.#vanished++
   }
 
-  /** The entry of a planned file; undefined if the file was removed during the backup. */
+  /**
+   * The entry of a planned file; undefined if the file was removed during the backup.
+   *
+   * A file that the primary wrote after the start has a time that the copy of the standby may not deserve. With an earlier
+   * time it counts as changed in the next diff or incr, for pgbackrest as well.
+   */
   entry(index: number): ManifestFile | undefined {
-    const { file, action, priorEntry, resumed } = this.#planned.at(index)!
+    const planned = this.#planned.at(index)!
+    const entry = this.#entryOf(index, planned)
+    if (entry === undefined || !planned.file.sizeLimited || entry.timestamp < this.#lagsSince) return entry
+    return { ...entry, timestamp: this.#lagsSince - 1 }
+  }
+
+  #entryOf(index: number, { file, action, priorEntry, resumed }: PlannedFile): ManifestFile | undefined {
     switch (OUTCOMES[this.#outcomes[index]!]) {
       case 'vanished':
         return undefined

@@ -63,7 +63,8 @@ export function planIncrement(
 
 /**
  * The prior backup has the times of the primary and the content of a standby, which had replayed the start of the backup
- * only. So it may lack a change that the primary wrote between the start and the listing.
+ * only. So it may lack a change that the primary wrote between the start and the listing. Backups of pgbackrest have such
+ * times; those of pgts have earlier ones.
  */
 function mayLagBehind({ sizeLimited, timestamp }: ListedFile, priorFile: ManifestFile, prior: Manifest): boolean {
   if (timestamp !== priorFile.timestamp) return false
