@@ -27,12 +27,15 @@ export async function openCluster(resolved: AnyResolved, run: ClusterRun, index:
   if (pg?.path === undefined) throw new PgtsError('option-required', `${command} requires pg${index + 1}-path`)
   const pgPath = textToBytes(pg.path)
   const host = hostOf(resolved, 'pg', pg.key)
+  if (host !== undefined && options.pgVersionForce !== undefined)
+    throw new PgtsError('feature-not-supported', `pg-version-force is not supported with pg${pg.key}-host`)
   if (host !== undefined) return openRemote(resolved, run, { key: pg.key, pgPath, host })
   const { port, socketPath, database, user } = pg
   const { log, signal, env, program } = run
   return localCluster({
     key: pg.key,
     pgPath,
+    versionForce: options.pgVersionForce,
     server: {
       port: port ?? 5432,
       socketPath,

@@ -84,6 +84,7 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
         repositories: used,
         descriptions: describe(),
         workers: Math.min(options.processMax ?? 1, most),
+        cluster: { kind: 'local', versionForce: options.pgVersionForce },
         bufferBytes: options.bufferSize ?? 1024 * 1024,
         retry: { retries: options.jobRetry ?? 0, intervalMs: options.jobRetryInterval ?? 0 },
         log,

@@ -29,6 +29,8 @@ function credentialOf({ options, env }: StorageSettings): GcsCredentialDescripti
     }
     case 'token':
       return { type: 'token', token: gcsKey }
+    case 'web-id':
+      return { type: 'web-id', accountFile: gcsKey }
     default:
       return { type: 'service', keyFile: gcsKey }
   }

@@ -62,14 +62,15 @@ export function storageDescription(
     lockPath,
     atMs: repoTargetTime === undefined ? undefined : parseTimeTarget(repoTargetTime).seconds * 1000,
   }
-  const path = options.path ?? ''
+  const { path = '', storagePrefetch: ahead = 16, storageReadOver: gapBytes = 64 * 1024 } = options
+  const common = { path: textToBytes(path), retry: retryPolicy(settings), reading: { ahead, gapBytes } }
   switch (options.type) {
     case 'azure':
-      return { kind: 'azure', path: textToBytes(path), retry: retryPolicy(settings), azure: azureDescription(settings) }
+      return { kind: 'azure', ...common, azure: azureDescription(settings) }
     case 'gcs':
-      return { kind: 'gcs', path: textToBytes(path), retry: retryPolicy(settings), gcs: gcsDescription(settings) }
+      return { kind: 'gcs', ...common, gcs: gcsDescription(settings) }
     case 's3':
-      return { kind: 's3', path: textToBytes(path), retry: retryPolicy(settings), s3: s3Description(settings) }
+      return { kind: 's3', ...common, s3: s3Description(settings) }
     case 'posix':
       return { kind: 'posix', path }
     default:

@@ -1,3 +1,4 @@
+import type { ClusterDescription } from '../postgres/cluster-access.ts'
 import type { MessagePort } from 'node:worker_threads'
 import type { jobHandlers } from '../core/jobs.ts'
 import { describeOpen, type Repository, type RepositoryDescription } from '../core/repository.ts'
@@ -15,6 +16,7 @@ export interface WorkersRequest {
   readonly descriptions: readonly RepositoryDescription[]
   /** Maximum number; fewer if the limit of open files is too low. */
   readonly workers: number
+  readonly cluster: ClusterDescription
   readonly bufferBytes: number
   readonly retry: JobRetry
   readonly log: Logger
@@ -40,7 +42,7 @@ export async function openWorkers(request: WorkersRequest): Promise<Executor<typ
         repository,
       ),
     ),
-    cluster: { kind: 'local' },
+    cluster: request.cluster,
     bufferBytes,
     lanes,
   }

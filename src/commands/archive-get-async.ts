@@ -43,7 +43,11 @@ export async function archiveGetAsync(ctx: CommandContext<'archive-get'>, launch
     return
   }
   try {
-    const control = await readControlFile(await openClusterFiles({ kind: 'local' }), textToBytes(pgPath), { signal })
+    const control = await readControlFile(
+      await openClusterFiles({ kind: 'local', versionForce: ctx.options.pgVersionForce }),
+      textToBytes(pgPath),
+      { signal },
+    )
     const owner = spoolOwner(control.systemId, pgPath)
     if ((await claimSpool(spool, owner, 'get')) === 'busy') {
       log.info(`${options.spoolPath} is used by another cluster at the moment`)

@@ -97,7 +97,8 @@ async function work(
   // Workers start on other cores while this thread prepares the spool.
   executor.warm(waiting(walPath, spool))
   await refuseCopy(ctx, [textToBytes(pgPath)])
-  const control = await readControlFile(await openClusterFiles({ kind: 'local' }), textToBytes(pgPath), { signal })
+  const files = await openClusterFiles({ kind: 'local', versionForce: options.pgVersionForce })
+  const control = await readControlFile(files, textToBytes(pgPath), { signal })
   const owner = spoolOwner(control.systemId, pgPath)
   if ((await claimSpool(spool, owner, 'push')) === 'busy') {
     throw new PgtsError('lock-acquire', `${options.spoolPath} is used by another cluster that has the same stanza`)

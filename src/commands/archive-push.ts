@@ -50,7 +50,12 @@ async function push(ctx: CommandContext<'archive-push'>, launcher: LauncherConte
 
   if (useSpool) {
     const { archivePushThroughSpool } = await loadModule(() => import('./archive-push/spool.ts'))
-    const outcome = await archivePushThroughSpool(ctx, launcher, path, await openClusterFiles({ kind: 'local' }))
+    const outcome = await archivePushThroughSpool(
+      ctx,
+      launcher,
+      path,
+      await openClusterFiles({ kind: 'local', versionForce: ctx.options.pgVersionForce }),
+    )
     if (outcome !== undefined) return outcome
   }
   const queueBytes = await excessOf(ctx, path)

@@ -9,7 +9,7 @@ import { awaitStandby, begin, checkArchiving, isOnStandby } from './backup/begin
 import { choose } from './backup/choices.ts'
 import { chooseClusters } from './backup/clusters.ts'
 import { copy, openExecutors } from './backup/copy.ts'
-import { refuseDamagedPages } from './backup/damaged-pages.ts'
+import { concludeDamagedPages } from './backup/damaged-pages.ts'
 import { finish } from './backup/finish.ts'
 import { beforeBackup, withAfterHook, type BackupRun } from './backup/hooks.ts'
 import { identify, loadInfos } from './backup/identify.ts'
@@ -74,7 +74,7 @@ async function backupAndExpire(
   )
   const report = reportOf(ctx, repository, manifest, damaged)
   run.report = report
-  refuseDamagedPages(ctx, report.label, damaged)
+  concludeDamagedPages(ctx, report.label, damaged)
   if (ctx.options.expireAuto) await expireAfterBackup(ctx, lock)
   else await recordMissingTimes(ctx, repository)
   return report

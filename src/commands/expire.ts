@@ -36,6 +36,7 @@ export async function expire(ctx: CommandContext<'expire'>): Promise<readonly Ex
     dryRun,
     choice,
     archiveExpireBefore,
+    refusePageErrors: options.checksumPageError,
     explain: options.explain,
   })
   if (set !== undefined && reports.every(({ setMissing }) => setMissing)) {
@@ -56,7 +57,14 @@ export async function expireAfterBackup(ctx: CommandContext<'backup'>, lock: Sta
   // The backup is no longer in progress.
   lock.update({})
   await ctx.refuseWhenStopped()
-  await expireRepositories(ctx, await ctx.repositories(), { dryRun: false, choice: {}, explain: false })
+  // Unless it is set, its default is that of `expire`.
+  const refusePageErrors = ctx.options.checksumPageError || !ctx.isSet('checksum-page-error')
+  await expireRepositories(ctx, await ctx.repositories(), {
+    dryRun: false,
+    choice: {},
+    refusePageErrors,
+    explain: false,
+  })
 }
 
 const EXPIRE_ELSEWHERE =
@@ -66,6 +74,7 @@ interface RequestedExpire {
   readonly dryRun: boolean
   readonly choice: ExpireChoice
   readonly archiveExpireBefore?: string
+  readonly refusePageErrors: boolean
   /** The report is printed; its log lines are detail only. */
   readonly explain: boolean
 }
@@ -74,7 +83,7 @@ interface RequestedExpire {
 async function expireRepositories(
   ctx: CommandContext<'expire'> | CommandContext<'backup'>,
   repositories: readonly Repository[],
-  { dryRun, choice, archiveExpireBefore, explain }: RequestedExpire,
+  { dryRun, choice, archiveExpireBefore, refusePageErrors, explain }: RequestedExpire,
 ): Promise<ExpireReport[]> {
   const { log, signal, stanza } = ctx
   const reports: ExpireReport[] = []
@@ -95,6 +104,7 @@ async function expireRepositories(
           archiveExpireBefore,
           nowMs: ctx.clock.nowMs(),
           dryRun,
+          refusePageErrors,
           linkLatest: repo.symlink,
           // The explanation is the report, so its log lines are written as detail only.
           log: explain ? { ...log, warn: log.detail, info: log.detail } : log,

@@ -15,6 +15,7 @@ import type { LockProgress } from '../util/lock-file.ts'
 import { zonedDateTime } from '../util/local-time.ts'
 import type { CommandContext } from './context.ts'
 import { applyCopyMark } from './restore/copy.ts'
+import { warnOfDamagedTotal } from './restore/damaged-pages.ts'
 import { localPgPath } from './restore/options.ts'
 import { examineTarget, prepareRestore, reportPlan, type PreparedRestore } from './restore/prepare.ts'
 import { Problems } from './restore/problems.ts'
@@ -74,7 +75,7 @@ export async function restoreCluster(
   // If only one repository is possible, its workers start while its manifest is read.
   await using early = repositories.length === 1 ? await ctx.executor([first!]) : undefined
   const prepared = await prepareRestore(ctx, { pgPath, existing }, early, problems)
-  const { repository, original, policy, major, mark } = prepared
+  const { repository, original, policy, major, damaged, mark } = prepared
   const { manifest, layout, ownership, plan, own, createDataDirectory } = prepared.target
   await using executor = early ?? (await ctx.executor([repository]))
   executor.expect({ bytes: plan.sizeBytes, files: plan.files.length })
@@ -105,8 +106,13 @@ export async function restoreCluster(
   const when = zonedDateTime(Math.floor(clock.nowMs() / 1000))
   writeRecovery(policy, { pgPath, autoConfPath, major, ...own, when }, log)
   signal.throwIfAborted()
-  finishRestore(plan, layout, { online: original.options.online, log })
+  finishRestore(plan, layout, {
+    online: original.options.online,
+    versionForce: ctx.options.pgVersionForce,
+    log,
+  })
 
+  warnOfDamagedTotal(ctx, damaged)
   log.info(`restore size = ${formatSize(plan.sizeBytes)}, file total = ${copied.files}`)
   return {
     label: original.label,

@@ -132,8 +132,9 @@ export class Evaluation {
       const shown = row.secret === true ? '' : `, not '${setting.typed.join(' ')}'`
       // The code of pgBackRest for a pair without `=`.
       const code = row.type === 'hash' ? 'option-invalid' : 'option-invalid-value'
+      const hint = row.formerValues?.[only] ?? cause.hint
       throw new PgtsError(code, `${describe(setting)} ${cause.must}${shown}`, {
-        hints: cause.hint === undefined ? [] : [cause.hint],
+        hints: hint === undefined ? [] : [hint],
         cause,
       })
     }

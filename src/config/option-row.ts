@@ -60,6 +60,8 @@ export interface OptionRow {
   readonly secret?: true
   /** Works, but is not in help. */
   readonly internal?: true
+  /** Values of earlier releases, which are refused: the hint for each. */
+  readonly formerValues?: Readonly<Record<string, string>>
   /** Names of earlier releases; `?` stands for the index, a name without it means index 1. */
   readonly formerly?: readonly string[]
   /** Absent: the option is supported. */

@@ -1,4 +1,5 @@
 import { decrypt, encrypt, isEncrypted } from '../codec/cipher.ts'
+import { OtherFormatError } from '../format/info-file.ts'
 import { isPgtsError, PgtsError } from '../util/error.ts'
 import type { Repository } from './repository.ts'
 
@@ -57,6 +58,7 @@ function plain(why: string, hints: readonly string[]): InfoCipher {
   return {
     close: (text) => text,
     open(stored, what) {
+      refuseOtherHeader(stored, what)
       if (isEncrypted(stored)) throw new PgtsError('crypto', `${what} is encrypted, but ${why}`, { hints })
       return stored
     },
@@ -76,6 +78,7 @@ function encrypted(passphrase: string, texts: CipherTexts): InfoCipher {
     open(stored, what) {
       // The parser reports an empty file.
       if (stored.length === 0) return stored
+      refuseOtherHeader(stored, what)
       if (!isEncrypted(stored)) {
         throw isInfoText(stored)
           ? new PgtsError('crypto', `${what} ${texts.plain}`, { hints: texts.plainHints })
@@ -94,6 +97,12 @@ function encrypted(passphrase: string, texts: CipherTexts): InfoCipher {
       return text
     },
   }
+}
+
+/** Since format 6 an encrypted info file begins with `PGBR` and the number of its format, in three digits. */
+function refuseOtherHeader(stored: Buffer, what: string): void {
+  const [, format] = /^PGBR(\d{3})_/.exec(stored.toString('latin1', 0, 8)) ?? []
+  if (format !== undefined) throw new OtherFormatError(what, String(Number(format)))
 }
 
 /** Every info file begins with a section. */

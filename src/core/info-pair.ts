@@ -1,3 +1,4 @@
+import { OtherFormatError } from '../format/info-file.ts'
 import { copyName } from '../format/repo-path.ts'
 import type { StorageDriver } from '../storage/driver.ts'
 import { getFile, putFile } from '../storage/whole-file.ts'
@@ -93,6 +94,8 @@ export async function loadEither<T>(
     return await load(name)
   } catch (error) {
     options.signal?.throwIfAborted()
+    // The copy may be older: an upgrade of the format writes it last.
+    if (error instanceof OtherFormatError) throw error
     mainError = error
   }
   let copyError: unknown

@@ -56,9 +56,9 @@ export function repositoryOf(
  */
 export function describeOpen(
   description: RepositoryDescription,
-  { cipher, storage: { display, parallel } }: Repository,
+  { cipher, storage: { display, parallel, reading } }: Repository,
 ): RepositoryDescription {
-  const shared = parallel === undefined ? undefined : { display, parallel }
+  const shared = parallel === undefined ? undefined : { display, parallel, reading }
   if (cipher === undefined) return { ...description, shared }
   const { type, origin, passphrase } = cipher
   return { ...description, shared, cipher: { type, origin, passphrase: passphrase() } }

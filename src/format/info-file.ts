@@ -123,11 +123,18 @@ function splitLine(bytes: Buffer, start: number, end: number): number {
 
 function requireFormat(value: string | undefined, what: string): void {
   if (value !== undefined && value.trim() === String(REPOSITORY_FORMAT)) return
-  const shown = /^[\x20-\x7e]*$/.test(value ?? '') ? value : 'invalid'
-  const found = value === undefined ? 'has no repository format' : `has repository format ${shown}`
-  throw new PgtsError('format', `${what} ${found}; only format ${REPOSITORY_FORMAT} is supported`, {
-    hints: ['check whether a newer program wrote it, and upgrade pgts'],
-  })
+  if (value === undefined) throw new PgtsError('format', `${what} has no repository format`)
+  throw new OtherFormatError(what, /^[\x20-\x7e]*$/.test(value) ? value : 'an invalid value')
+}
+
+/** A file that another release wrote, in a format that pgts does not know. The wording is that of pgBackRest. */
+export class OtherFormatError extends PgtsError {
+  /** @param found as in the file */
+  constructor(what: string, found: string) {
+    super('format', `${what}: expected format ${REPOSITORY_FORMAT} but found ${found}`, {
+      hints: ['a newer program wrote it: use that program (for format 6, pgBackRest 2.60 or later)'],
+    })
+  }
 }
 
 function requireChecksum(value: string | undefined, actual: string, what: string): void {

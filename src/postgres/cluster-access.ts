@@ -80,8 +80,13 @@ export interface ClusterDirectory extends Iterable<ClusterEntry> {
   readonly names: readonly ByteString[]
 }
 
+export interface ForcedVersion {
+  /** pg-version-force: read pg_control and WAL headers as those of this version (`15`), for forks of PostgreSQL. */
+  readonly versionForce?: string
+}
+
 /** The files of a PostgreSQL cluster, on this host or another one. Paths are absolute latin1 strings. */
-export interface ClusterFiles extends AsyncDisposable {
+export interface ClusterFiles extends AsyncDisposable, ForcedVersion {
   /** For messages. */
   readonly display: string
   /** One directory, without '.' and '..'. undefined if the directory was removed. */
@@ -102,6 +107,6 @@ export interface ClusterFileSource extends ByteSource {
 
 /** How a worker opens the same cluster; plain data. */
 export type ClusterDescription =
-  | { readonly kind: 'local' }
+  | ({ readonly kind: 'local' } & ForcedVersion)
   /** Jobs that read its files run on its host. */
   | { readonly kind: 'remote'; readonly host: HostDescription }

@@ -2,7 +2,7 @@ import { readAll } from '../util/bytes.ts'
 import { bytes, bytesToText, type ByteString } from '../util/byte-string.ts'
 import { systemClock, type Clock } from '../util/clock.ts'
 import { PgtsError } from '../util/error.ts'
-import type { ClusterFiles } from './cluster-access.ts'
+import type { ClusterFiles, ForcedVersion } from './cluster-access.ts'
 import { crc32c } from './crc32c.ts'
 import { POSTGRES_VERSIONS, postgresVersion, versionHints, type PostgresVersion } from './versions.ts'
 
@@ -69,16 +69,11 @@ const CATALOG_VERSION = 12
 const STATE = 16
 const CHECKPOINT = 32
 
-export interface ControlOptions {
-  /** Use the layout of this version instead of the version in the file (`pg-version-force`, for forks). */
-  readonly versionForce?: string
-}
-
 /**
  * Parse pg_control: at least the first 512 bytes of it.
  * Errors: [046] an unknown version, [026] the CRC is wrong, [029] too short or impossible sizes.
  */
-export function parseControlFile(bytes: Buffer, options: ControlOptions = {}): ControlFile {
+export function parseControlFile(bytes: Buffer, options: ForcedVersion = {}): ControlFile {
   if (bytes.length < CONTROL_DATA_BYTES) {
     throw new PgtsError('format', `pg_control has ${bytes.length} bytes, expected at least ${CONTROL_DATA_BYTES}`)
   }
@@ -96,13 +91,7 @@ export function parseControlFile(bytes: Buffer, options: ControlOptions = {}): C
     )
   }
   const at = row.control
-  const expected = bytes.readUInt32LE(at.crc)
-  const actual = crc32c(bytes.subarray(0, at.crc))
-  if (actual !== expected) {
-    throw new PgtsError('checksum', `pg_control has CRC ${hex(expected)}, but its content gives ${hex(actual)}`, {
-      hints: ['pg_control is corrupt: the cluster would not start'],
-    })
-  }
+  crcOffset(bytes, row, options)
   const control: ControlFile = {
     bytes: Buffer.from(bytes.subarray(0, CONTROL_DATA_BYTES)),
     postgres: row,
@@ -130,6 +119,26 @@ export function parseControlFile(bytes: Buffer, options: ControlOptions = {}): C
   }
   return control
 }
+
+/**
+ * Position of the CRC. A fork may have fields of its own before it, after all fields of PostgreSQL; so with a forced
+ * version later positions are tried as well.
+ *
+ * @throws PgtsError checksum if there is no valid CRC
+ */
+function crcOffset(bytes: Buffer, { control: { crc } }: PostgresVersion, { versionForce }: ForcedVersion): number {
+  const last = versionForce === undefined ? crc : CONTROL_DATA_BYTES - CRC_BYTES
+  for (let at = crc; at <= last; at += CRC_BYTES)
+    if (crc32c(bytes.subarray(0, at)) === bytes.readUInt32LE(at)) return at
+  const [expected, actual] = [bytes.readUInt32LE(crc), crc32c(bytes.subarray(0, crc))]
+  throw new PgtsError('checksum', `pg_control has CRC ${hex(expected)}, but its content gives ${hex(actual)}`, {
+    hints:
+      versionForce === undefined
+        ? ['pg_control is corrupt: the cluster would not start']
+        : [`pg_control is corrupt, or its layout is not that of pg-version-force=${versionForce}`],
+  })
+}
+const CRC_BYTES = 4
 
 /** minRecoveryPoint follows the copy of the checkpoint, which begins with redo, and unloggedLSN. */
 function minRecoveryOffset({ number }: PostgresVersion): number {
@@ -161,14 +170,14 @@ const REREADS = 200
 export async function readControlFile(
   files: ClusterFiles,
   pgPath: string,
-  options: ControlOptions & { readonly clock?: Pick<Clock, 'sleep'>; readonly signal?: AbortSignal } = {},
+  options: { readonly clock?: Pick<Clock, 'sleep'>; readonly signal?: AbortSignal } = {},
 ): Promise<ControlFile> {
   const path = bytes`${pgPath}/${CONTROL_FILE_NAME}`
   let last: Buffer | undefined
   for (let attempt = 1; ; attempt++) {
     const bytes = await readBytes(files, path)
     try {
-      return parseControlFile(bytes, options)
+      return parseControlFile(bytes, files)
     } catch (error) {
       if (last?.equals(bytes) === true || attempt === REREADS) {
         if (!(error instanceof PgtsError)) throw error
@@ -204,13 +213,14 @@ export function zeroTailed(bytes: Uint8Array): Buffer {
  * pg_control of a restored online backup: its checkpoint is set to an impossible position, so that a server without
  * backup_label refuses to start instead of recovering from a wrong position. Length and other bytes do not change.
  */
-export function invalidateCheckpoint(bytes: Buffer, options: ControlOptions = {}): Buffer {
+export function invalidateCheckpoint(bytes: Buffer, options: ForcedVersion = {}): Buffer {
   const { postgres } = parseControlFile(bytes, options)
   const changed = Buffer.from(bytes)
   changed.writeBigUInt64LE(INVALID_CHECKPOINT, CHECKPOINT)
   const { priorCheckpoint } = postgres.control
   if (priorCheckpoint !== undefined) changed.writeBigUInt64LE(INVALID_CHECKPOINT, priorCheckpoint)
-  changed.writeUInt32LE(crc32c(changed.subarray(0, postgres.control.crc)), postgres.control.crc)
+  const crc = crcOffset(bytes, postgres, options)
+  changed.writeUInt32LE(crc32c(changed.subarray(0, crc)), crc)
   return changed
 }
 

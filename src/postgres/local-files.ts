@@ -12,22 +12,31 @@ import {
 import { localOwnerNames, type OwnerNames } from '../util/owner-names.ts'
 import { asBytes, bytes, bytesToText, compareBytes, parentOf, pathOf, type ByteString } from '../util/byte-string.ts'
 import { PgtsError, systemCode } from '../util/error.ts'
-import type { ClusterDirectory, ClusterEntry, ClusterFiles, ClusterFileSource } from './cluster-access.ts'
+import type {
+  ClusterDirectory,
+  ClusterEntry,
+  ClusterFiles,
+  ClusterFileSource,
+  ForcedVersion,
+} from './cluster-access.ts'
 import { absoluteDestination } from './link-check.ts'
 
 /**
  * A cluster on this host. The calls are synchronous: directories of PGDATA and blocks of files are in the kernel's
  * cache or one disk access away, and the thread pool costs more than most of these calls.
  */
-export function localFiles(owners: OwnerNames = localOwnerNames()): ClusterFiles {
-  return new LocalFiles(owners)
+export function localFiles({ versionForce }: ForcedVersion = {}, owners: OwnerNames = localOwnerNames()): ClusterFiles {
+  return new LocalFiles(owners, versionForce)
 }
 
 class LocalFiles implements ClusterFiles {
   readonly display = 'localhost'
   readonly #owners: OwnerNames
 
-  constructor(owners: OwnerNames) {
+  constructor(
+    owners: OwnerNames,
+    readonly versionForce: string | undefined,
+  ) {
     this.#owners = owners
   }
 

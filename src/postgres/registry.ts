@@ -7,5 +7,5 @@ export async function openClusterFiles(description: ClusterDescription): Promise
   if (description.kind === 'remote')
     throw new PgtsError('assert', 'files of another host are read by jobs on that host')
   const { localFiles } = await loadModule(() => import('./local-files.ts'))
-  return localFiles()
+  return localFiles(description)
 }

@@ -1,3 +1,4 @@
+import type { ForcedVersion } from './cluster-access.ts'
 import { PgtsError } from '../util/error.ts'
 import { checkWalSegmentSize } from './control-file.ts'
 import { POSTGRES_VERSIONS, postgresVersion, versionHints } from './versions.ts'
@@ -24,7 +25,7 @@ const HEADER_FIELDS_BYTES = 40
  * Parse the first page header of a WAL segment; the layout is the same from 9.5 to 18.
  * Errors: [029] no long header, too short, or an invalid segment size; [046] an unknown magic number.
  */
-export function parseWalHeader(bytes: Uint8Array, options: { readonly versionForce?: string } = {}): WalHeader {
+export function parseWalHeader(bytes: Uint8Array, options: ForcedVersion = {}): WalHeader {
   if (bytes.length < HEADER_FIELDS_BYTES) {
     throw new PgtsError('format', `the WAL file has ${bytes.length} bytes, too few for the header of its first page`)
   }

@@ -1,4 +1,5 @@
 import type { HostDescription } from '../remote/host.ts'
+import type { PartReading } from './driver.ts'
 import type { AzureDescription } from './azure/description.ts'
 import type { GcsDescription } from './gcs/description.ts'
 import type { RetryPolicy } from './object/tries.ts'
@@ -12,8 +13,15 @@ export type StorageDescription =
   | { readonly kind: 'remote'; readonly host: HostDescription }
   | ObjectStoreDescription
 
-/** A repository in an object store: how to reach it, the repository's path in it (byte string), how long to retry. */
-export type ObjectStoreDescription = { readonly path: ByteString; readonly retry: RetryPolicy } & (
+/**
+ * A repository in an object store: how to reach it, the repository's path in it (byte string), how long to retry, how
+ * parts of files are read.
+ */
+export type ObjectStoreDescription = {
+  readonly path: ByteString
+  readonly retry: RetryPolicy
+  readonly reading?: PartReading
+} & (
   | { readonly kind: 'azure'; readonly azure: AzureDescription }
   | { readonly kind: 'gcs'; readonly gcs: GcsDescription }
   | { readonly kind: 's3'; readonly s3: S3Description }

@@ -11,6 +11,14 @@ export interface StoredFile {
   readonly mtimeMs: number
 }
 
+/** How parts of files are read from a storage with a network latency. */
+export interface PartReading {
+  /** Requests that are made ahead of the one whose bytes are used. */
+  readonly ahead: number
+  /** A gap of at most this size between two parts is read as well, because another request would take longer. Bytes. */
+  readonly gapBytes: number
+}
+
 export interface Cancellable {
   readonly signal?: AbortSignal
 }
@@ -50,6 +58,8 @@ export interface StorageDriver extends AsyncDisposable {
   readonly parallel?: number
   /** True: the connection has ended, so every operation fails; open another driver. Absent: it recovers. */
   readonly lost?: boolean
+  /** How parts of its files are read; absent: `plannedReads` decides. */
+  readonly reading?: PartReading
   stat(name: string, options?: Cancellable): Promise<StoredFile | undefined>
   list(prefix: string, options?: ListOptions): AsyncIterable<StoredFile>
   read(name: string, range?: ByteRange & Cancellable): Promise<ByteSource>

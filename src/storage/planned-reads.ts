@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events'
 import { sourceOf, type ByteSource } from '../util/bytes.ts'
-import type { ByteRange, Cancellable, StorageDriver } from './driver.ts'
+import type { ByteRange, Cancellable, PartReading, StorageDriver } from './driver.ts'
 import { markHandled } from '../util/mark-handled.ts'
 
 /** A future read. Bytes. */
@@ -10,13 +10,12 @@ export interface WantedRange {
   readonly length: number
 }
 
-/** A gap between two wanted ranges of at most this size is read as well: another request would cost more. */
-const GAP_BYTES = 64 * 1024
+/** For a storage without settings of its own. */
+const READING: PartReading = { ahead: 16, gapBytes: 64 * 1024 }
 /** Larger ranges are left to the driver, which reads ahead itself; joined ranges are not larger than this. */
 const MOST_BYTES = 4 * 1024 * 1024
-/** Maximum number of bytes that are read ahead, and of requests for them. */
+/** Maximum number of bytes that are read ahead. */
 const AHEAD_BYTES = 4 * 1024 * 1024
-const AHEAD_REQUESTS = 16
 
 /** A storage that knows the next reads. */
 export interface PlannedReads extends AsyncDisposable {
@@ -37,7 +36,8 @@ export function plannedReads(
   if (storage.parallel === undefined || wanted.length === 0) {
     return { storage, [Symbol.asyncDispose]: async () => undefined }
   }
-  const ahead = new Ahead(storage, grouped(wanted), signal)
+  const reading = storage.reading ?? READING
+  const ahead = new Ahead(storage, grouped(wanted, reading.gapBytes), reading.ahead, signal)
   const planned: StorageDriver = {
     display: storage.display,
     parallel: storage.parallel,
@@ -58,7 +58,7 @@ interface Group extends WantedRange {
 }
 
 /** Ranges that are adjacent in the order of reading and in their file become one group. */
-function grouped(wanted: readonly WantedRange[]): Group[] {
+function grouped(wanted: readonly WantedRange[], gapBytes: number): Group[] {
   const groups: Group[] = []
   for (const { name, offset, length } of wanted) {
     if (offset < 0 || length <= 0 || length > MOST_BYTES) continue
@@ -67,7 +67,7 @@ function grouped(wanted: readonly WantedRange[]): Group[] {
     const joins =
       last?.name === name &&
       offset >= last.offset &&
-      offset <= end + GAP_BYTES &&
+      offset <= end + gapBytes &&
       Math.max(end, offset + length) - last.offset <= MOST_BYTES
     if (joins)
       groups[groups.length - 1] = { name, offset: last.offset, length: Math.max(end, offset + length) - last.offset }
@@ -79,6 +79,7 @@ function grouped(wanted: readonly WantedRange[]): Group[] {
 class Ahead {
   readonly #storage: StorageDriver
   readonly #groups: readonly Group[]
+  readonly #ahead: number
   readonly #signal: AbortSignal
   readonly #stop = new AbortController()
   /** The first group that may still be read, and the first one not yet fetched. */
@@ -86,9 +87,10 @@ class Ahead {
   #next = 0
   #heldBytes = 0
 
-  constructor(storage: StorageDriver, groups: readonly Group[], signal: AbortSignal) {
+  constructor(storage: StorageDriver, groups: readonly Group[], ahead: number, signal: AbortSignal) {
     this.#storage = storage
     this.#groups = groups
+    this.#ahead = ahead
     this.#signal = AbortSignal.any([signal, this.#stop.signal])
     // Every read-ahead request adds a listener; Node would report a leak on stderr.
     setMaxListeners(0, this.#signal)
@@ -130,7 +132,7 @@ class Ahead {
   #fetchAhead(): void {
     for (;;) {
       const group = this.#groups[this.#next]
-      if (group === undefined || this.#next - this.#first >= AHEAD_REQUESTS) return
+      if (group === undefined || this.#next - this.#first > this.#ahead) return
       if (this.#heldBytes > 0 && this.#heldBytes + group.length > AHEAD_BYTES) return
       this.#next++
       this.#heldBytes += group.length

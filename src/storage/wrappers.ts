@@ -7,6 +7,7 @@ export function forwarding(driver: StorageDriver, overrides: Partial<StorageDriv
   return {
     display: driver.display,
     parallel: driver.parallel,
+    reading: driver.reading,
     stat: (name, options) => driver.stat(name, options),
     list: (prefix, options) => driver.list(prefix, options),
     read: (name, range) => driver.read(name, range),

@@ -107,6 +107,44 @@ describe('gcs credentials', () => {
     })
   })
 
+  test('of type web-id are exchanged for the token in a file, which is read at each exchange', async () => {
+    const dir = makeTestDir('gcs-web-id')
+    const [tokenFile, accountFile] = [join(dir, 'token'), join(dir, 'account.json')]
+    const tokenUrl = `https://127.0.0.1:${server.httpsPort}/token`
+    const account = server.tokens.externalAccount(tokenUrl, tokenFile)
+    writeFileSync(accountFile, JSON.stringify(account))
+    server.tokens.subject = 'first.token'
+    writeFileSync(tokenFile, 'first.token\n')
+    server.tokens.lifetimeMs = 60_000
+    try {
+      const client = await open({ credential: { type: 'web-id', accountFile } })
+      await client.put('web-id/a', text('x'), data)
+      // Kubernetes replaces the token.
+      server.tokens.subject = 'second.token'
+      await expect(client.head('web-id/a')).rejects.toMatchObject({
+        code: 'access',
+        message: expect.stringContaining(`cannot exchange the token in ${tokenFile}`),
+        hints: [expect.stringContaining('the identity pool in repo1-gcs-key')],
+      })
+      writeFileSync(tokenFile, 'second.token')
+      expect(await client.head('web-id/a')).toMatchObject({ sizeBytes: 1 })
+    } finally {
+      server.tokens.lifetimeMs = 3_600_000
+    }
+    const impersonated = { ...account, service_account_impersonation_url: 'https://iamcredentials.googleapis.com/x' }
+    for (const [content, error] of [
+      ['no json', { code: 'file-invalid' }],
+      [JSON.stringify({ type: 'service_account' }), { message: expect.stringContaining('an external account') }],
+      [JSON.stringify(impersonated), { code: 'feature-not-supported' }],
+      [JSON.stringify({ ...account, credential_source: { url: 'http://x' } }), { code: 'file-invalid' }],
+      [JSON.stringify({ ...account, credential_source: { file: join(dir, 'absent') } }), { code: 'file-open' }],
+    ] as const) {
+      writeFileSync(accountFile, content)
+      const invalid = await open({ credential: { type: 'web-id', accountFile } })
+      await expect(invalid.head('x'), content).rejects.toMatchObject(error)
+    }
+  })
+
   test('with an invalid key file are refused', async () => {
     const dir = makeTestDir('gcs-keys')
     const file = (name: string, content: string) => {

@@ -103,7 +103,7 @@ describe.each(objectStores.map((store) => ({ title: titleOf(store), store })))('
         .filter(([name]) => /host|port|endpoint/.test(name))
         .map(([name, value]) => `--${name}=${value}`)
       await expectUnreadable(site, [...elsewhere, '--io-timeout=1s'], {
-        code: 101,
+        code: 49,
         says: ['connection refused'],
         hint: /check the endpoint, host and port of the repository/,
       })

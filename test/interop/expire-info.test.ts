@@ -84,6 +84,7 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
       choice: {},
       nowMs: Date.now(),
       dryRun: false,
+      refusePageErrors: true,
       linkLatest: true,
       log: silentLogger,
       signal: new AbortController().signal,

@@ -39,11 +39,11 @@ test.each([
   expect(error.code).toBe('feature-not-supported')
 })
 
-test('limits.md says that an option of pgBackRest 2.60 is a warning in a file and refused on the command line', async () => {
-  const [, name = ''] = /since 2\.60 \(`([a-z-]+)`\)/.exec(limits) ?? []
-  const option = name.replace('repo-', 'repo1-')
-  expect((await resolving('backup --stanza=main', conf(`${option}=3`))).warnings.join()).toContain(option)
-  expect((await failureOf(`backup --stanza=main --${option}=3`, conf(''))).code).toBe('option-invalid')
+test('limits.md says that repository format 6 is refused, and repo-format=6 is refused', async () => {
+  expect(limits.split('\n').find((row) => row.includes('format 6'))).toMatch(/refused/)
+  const create = 'stanza-create --stanza=main --pg1-path=/pg'
+  expect((await failureOf(`${create} --repo1-format=6`, conf(''))).code).toBe('feature-not-supported')
+  expect((await resolving(`${create} --repo1-format=5`, conf(''))).options.repo[0]).toMatchObject({ format: '5' })
 })
 
 test('beside-pgbackrest.md has the version that pgts prints under that name', () => {

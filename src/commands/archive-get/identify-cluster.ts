@@ -16,7 +16,7 @@ export async function identifyCluster(
   pgPath: string,
   signal: AbortSignal,
 ): Promise<ControlFile> {
-  const files = await openClusterFiles({ kind: 'local' })
+  const files = await openClusterFiles({ kind: 'local', versionForce: ctx.options.pgVersionForce })
   const control = await readControlFile(files, textToBytes(pgPath), { signal })
   if (hasCopyMark(textToBytes(pgPath))) {
     const { allowStandby } = await loadModule(() => import('../../core/cluster-copy/marked-copy.ts'))

@@ -13,7 +13,7 @@ export async function pushFileOf(
 ): Promise<{ readonly report: PushReport; readonly identity: ControlFile | undefined }> {
   const { options, stanza } = ctx
   const pgPath = options.pg[0]?.path
-  const files = await openClusterFiles({ kind: 'local' })
+  const files = await openClusterFiles({ kind: 'local', versionForce: ctx.options.pgVersionForce })
   const identity = pgPath === undefined ? undefined : await readControlFile(files, textToBytes(pgPath), { signal })
   const report = await pushWal({
     stanza,

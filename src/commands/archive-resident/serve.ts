@@ -53,7 +53,8 @@ export async function serveResident(
   }
   const outdated = residentEndReasons(pgPath, launcher.configLooked)
   const lost = isDistant(options.repo) ? lostConnection(await ctx.repositories()) : () => undefined
-  const { systemId } = await readControlFile(await openClusterFiles({ kind: 'local' }), textToBytes(pgPath), { signal })
+  const files = await openClusterFiles({ kind: 'local', versionForce: options.pgVersionForce })
+  const { systemId } = await readControlFile(files, textToBytes(pgPath), { signal })
   const place = residentPlace(ctx, launcher, { systemId, pgPath })
   if (place.key !== key) {
     log.info('ended because the configuration has changed')

@@ -1,5 +1,6 @@
 import { bytesToRead, copyAll, type CopyRun } from '../../core/backup/copy-all.ts'
 import { saveManifestCopy } from '../../core/manifest-store.ts'
+import { refusePageErrors } from '../../core/backup/page-errors.ts'
 import type { jobHandlers } from '../../core/jobs.ts'
 import type { ManifestFile } from '../../format/manifest.ts'
 import type { Executor } from '../../worker/executor.ts'
@@ -55,6 +56,7 @@ export async function copy(
       policy,
       stages: stagesOf(run, executors),
       saveThresholdBytes: ctx.options.manifestSaveThreshold,
+      check: ctx.options.checksumPageError ? refusePageErrors : undefined,
       log: ctx.log,
       signal: watch.signal,
       progress: (progress) => lock.update(progress, key),

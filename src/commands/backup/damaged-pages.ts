@@ -1,4 +1,4 @@
-import { describePageErrors, type DamagedFile } from '../../core/backup/page-errors.ts'
+import { countFiles, describePageErrors, listFiles, type DamagedFile } from '../../core/backup/page-errors.ts'
 import type { ManifestDatabase, ManifestFile } from '../../format/manifest.ts'
 import type { ServerConnection } from '../../postgres/client.ts'
 import type { ClusterAccess } from '../../postgres/cluster-access.ts'
@@ -26,20 +26,27 @@ export async function warnOfDamagedPages(
   }
 }
 
-/** [026] for `checksum-page-error=error`: monitoring checks the exit code. The backup is kept, and `info` marks it. */
-export function refuseDamagedPages(ctx: CommandContext<'backup'>, label: string, files: readonly ManifestFile[]): void {
-  if (files.length === 0 || ctx.options.checksumPageError !== 'error') return
-  const names = files.slice(0, SHOWN).map(({ name }) => bytesToText(name))
-  const more = files.length > SHOWN ? `, and ${files.length - SHOWN} more` : ''
-  throw new PgtsError('checksum', `backup ${label} contains damaged pages in ${names.join(', ')}${more}`, {
+/**
+ * Warns at the end of the backup, where the warnings about the files may have scrolled away.
+ *
+ * @throws PgtsError checksum [026] with page-error-exit: monitoring checks the exit code. The backup is kept, and `info`
+ * marks it.
+ */
+export function concludeDamagedPages(
+  ctx: CommandContext<'backup'>,
+  label: string,
+  files: readonly ManifestFile[],
+): void {
+  if (files.length === 0) return
+  ctx.log.warn({ label }, `${countFiles(files)} in backup ${label}`)
+  if (!ctx.options.pageErrorExit) return
+  throw new PgtsError('checksum', `backup ${label} contains damaged pages in ${listFiles(files)}`, {
     hints: [
       'the backup was kept and can be restored; info marks it, and the warnings above name relations and pages',
       'expire was not run, because an older backup may contain the pages undamaged',
     ],
   })
 }
-
-const SHOWN = 5
 
 /** Manifest name to `database.schema.relation`. A failure is not an error: names only help the operator. */
 async function relationsOf(

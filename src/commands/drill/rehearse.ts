@@ -128,7 +128,11 @@ async function restoreBeside({ ctx, restoring, selected, scratch, facts }: Rehea
 }
 
 async function controlOf({ scratch, ctx }: Rehearsal): Promise<ControlFile> {
-  return readControlFile(await openClusterFiles({ kind: 'local' }), textToBytes(scratch.data), { signal: ctx.signal })
+  return readControlFile(
+    await openClusterFiles({ kind: 'local', versionForce: ctx.options.pgVersionForce }),
+    textToBytes(scratch.data),
+    { signal: ctx.signal },
+  )
 }
 
 /** A server does not run as root: it runs as the owner of the restored files. Errors: [089] */

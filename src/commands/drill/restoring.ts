@@ -23,6 +23,8 @@ export function restoringContext(ctx: CommandContext<'drill'>, places: ScratchPl
       ...options,
       pg: [{ ...options.pg[0], key: 1, path: places.data }],
       archiveMode: 'preserve',
+      // The drill checks the pages itself.
+      checksumPageError: false,
       dbExclude: undefined,
       dbInclude: undefined,
       delta: false,

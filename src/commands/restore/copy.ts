@@ -4,7 +4,7 @@ import { recordedHosts, type RecordedHost } from '../../core/cluster-copy/host-r
 import type { Repository } from '../../core/repository.ts'
 import { identifyCluster } from '../../core/restore/check-target.ts'
 import { realPath, type OwnerIds } from '../../core/restore/file-system.ts'
-import { systemIdOf } from '../../core/restore/prepare.ts'
+import { systemIdReader } from '../../core/restore/prepare.ts'
 import type { Manifest } from '../../format/manifest.ts'
 import { bytesToText, type ByteString } from '../../util/byte-string.ts'
 import { messageOf } from '../../util/error.ts'
@@ -37,7 +37,7 @@ export async function copyMarkFor(
   const reason = judgeCopy({
     pgPath: bytesToText(realPath(pgPath)),
     home: home === undefined ? undefined : bytesToText(realPath(home)),
-    hasCluster: holdsCluster(pgPath, original.db.systemId),
+    hasCluster: holdsCluster(pgPath, original.db.systemId, options.pgVersionForce),
     mark: readCopyMark(pgPath),
     hostId: host.id,
     hosts: await hostsOf(ctx, repository),
@@ -77,9 +77,9 @@ export function applyCopyMark(
 }
 
 /** A directory that cannot be read is refused later, with the reason. */
-function holdsCluster(pgPath: ByteString, systemId: bigint): boolean {
+function holdsCluster(pgPath: ByteString, systemId: bigint, versionForce: string | undefined): boolean {
   try {
-    return identifyCluster(pgPath, systemIdOf) === systemId
+    return identifyCluster(pgPath, systemIdReader({ versionForce })) === systemId
   } catch {
     return false
   }

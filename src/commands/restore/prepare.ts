@@ -11,6 +11,7 @@ import { prepareTarget, type PreparedTarget } from '../../core/restore/prepare.t
 import { recoverySettings, type RecoveryPolicy } from '../../core/restore/recovery.ts'
 import { isTooSmall, spaceOf, type FileSystemSpace } from '../../core/restore/space.ts'
 import { recoveryFiles } from '../../core/restore/write-recovery.ts'
+import type { ManifestFile } from '../../format/manifest.ts'
 import { localOwnerIds } from '../../postgres/owner-ids.ts'
 import { asBytes, bytesToText, type ByteString } from '../../util/byte-string.ts'
 import { formatSize } from '../../util/format-size.ts'
@@ -20,6 +21,7 @@ import { majorOf } from './archive.ts'
 import { chooseBackup, type Chosen } from './choose.ts'
 import { copyMarkFor } from './copy.ts'
 import { databaseChoice, remapPolicy } from './options.ts'
+import { checkDamagedPages } from './damaged-pages.ts'
 import type { Problems } from './problems.ts'
 
 type Context = CommandContext<'restore'>
@@ -39,6 +41,8 @@ export interface PreparedRestore extends Chosen {
   readonly major: number
   readonly target: PreparedTarget
   readonly space: readonly FileSystemSpace[]
+  /** Files to restore with invalid page checksums. */
+  readonly damaged: readonly ManifestFile[]
   /** Present if the restored cluster is a copy. */
   readonly mark?: CopyMark
 }
@@ -62,11 +66,13 @@ export async function prepareRestore(
     existing,
     type: chosen.policy.type,
     major,
+    versionForce: ctx.options.pgVersionForce,
     owners: { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0, ...localOwnerIds() },
     log,
     check: (check) => problems.check(check),
   })
   signal.throwIfAborted()
+  const damaged = checkDamagedPages(ctx, chosen.original.label, target.plan, problems)
   const space = spaceOf(target.plan, target.layout, ctx.options.dryRun)
   for (const system of space) {
     if (!isTooSmall(system)) continue
@@ -79,7 +85,7 @@ export async function prepareRestore(
       hints: ['free disk space, or restore to another file system with pg1-path or tablespace-map'],
     })
   }
-  return { ...chosen, major, target, space, mark }
+  return { ...chosen, major, target, space, damaged, mark }
 }
 
 export async function reportPlan(

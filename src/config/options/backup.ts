@@ -43,11 +43,15 @@ export const backupOptions = defineOptions({
     commands: ['backup'],
   },
   'checksum-page-error': {
-    summary: 'Damaged pages: warn only, or end with exit code 26 too (the backup is kept either way).',
-    type: 'enum',
-    commands: ['backup'],
-    choices: ['warn', 'error'],
-    default: 'warn',
+    summary: 'Invalid page checksums are an error: backup stops, restore does not begin, expire removes nothing.',
+    type: 'bool',
+    commands: ['backup', 'expire', 'restore'],
+    default: 'n',
+    formerValues: {
+      error: 'set page-error-exit=y, the new name: the backup is kept, and its exit code is 26',
+      warn: 'remove the option: this is the default of backup',
+    },
+    for: { expire: { default: 'y' }, restore: { default: 'y' } },
   },
   exclude: {
     summary: 'A path below PGDATA to leave out; with a / at its end only the content of that directory.',
@@ -61,6 +65,12 @@ export const backupOptions = defineOptions({
     commands: ['backup'],
     range: ['1B', '1TiB'],
     default: '1GiB',
+  },
+  'page-error-exit': {
+    summary: 'Keep a backup with invalid page checksums, but end with exit code 26 and without expire.',
+    type: 'bool',
+    commands: ['backup'],
+    default: 'n',
   },
   'page-header-check': {
     summary: 'Check page headers, too.',

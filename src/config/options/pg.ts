@@ -166,7 +166,7 @@ export const pgOptions = defineOptions({
     depend: { option: 'pg-path' },
   },
   'pg-version-force': {
-    summary: 'Use this PostgreSQL version instead of the version in the files.',
+    summary: 'Read pg_control and WAL as those of this PostgreSQL version, for forks and development versions: 15.',
     type: 'string',
     section: 'stanza',
     commands: [
@@ -182,6 +182,5 @@ export const pgOptions = defineOptions({
       'stanza-upgrade',
       'verify',
     ],
-    support: 'refuse',
   },
 })

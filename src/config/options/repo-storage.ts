@@ -32,6 +32,22 @@ export const repoStorageOptions = defineOptions({
     depend: { option: 'repo-type', values: ['azure', 's3'] },
     formerly: ['repo?-azure-port', 'repo?-s3-port'],
   },
+  'repo-storage-prefetch': {
+    summary: 'How many requests are made ahead when parts of files are restored; together they are at most 4 MiB.',
+    type: 'int',
+    commands: REPO,
+    range: [0, 1024],
+    default: 16,
+    depend: { option: 'repo-type', values: ['azure', 'gcs', 's3'] },
+  },
+  'repo-storage-read-over': {
+    summary: 'Gap between two parts of a file up to which one request reads both, and the gap.',
+    type: 'size',
+    commands: REPO,
+    range: ['0B', '1MiB'],
+    default: '64KiB',
+    depend: { option: 'repo-type', values: ['azure', 'gcs', 's3'] },
+  },
   'repo-storage-tag': {
     summary: 'A key=value tag put on every object.',
     type: 'hash',

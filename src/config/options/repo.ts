@@ -87,6 +87,15 @@ export const repoOptions = defineOptions({
     default: 'none',
     formerly: ['repo-cipher-type'],
   },
+  'repo-format': {
+    summary: 'Format of the repository; only 5 can be created.',
+    type: 'enum',
+    section: 'command-line',
+    commands: ['stanza-create', 'stanza-upgrade'],
+    choices: ['5', '6'],
+    default: '5',
+    support: { 6: 'refuse' },
+  },
   'repo-hardlink': {
     summary: 'Hard-link files of prior backups into diff and incr backups.',
     type: 'bool',

@@ -1,5 +1,11 @@
 import { connectServer, type ServerConnection } from '../../postgres/client.ts'
-import type { ClusterAccess, ClusterFiles, ConnectRequest, WalRequest } from '../../postgres/cluster-access.ts'
+import type {
+  ClusterAccess,
+  ClusterFiles,
+  ConnectRequest,
+  ForcedVersion,
+  WalRequest,
+} from '../../postgres/cluster-access.ts'
 import { localFiles } from '../../postgres/local-files.ts'
 import type { ConnectionOptions } from '../../postgres/open-client.ts'
 import type { ByteString } from '../../util/byte-string.ts'
@@ -12,7 +18,7 @@ import type { CopyCheck } from '../cluster-copy/copy-mark.ts'
 import { refuseCopyIn } from '../cluster-copy/refuse-copy.ts'
 
 /** A cluster of this host, and the stanza that it is used for. */
-export interface LocalClusterOptions extends ArchivingPlace, CopyCheck {
+export interface LocalClusterOptions extends ArchivingPlace, CopyCheck, ForcedVersion {
   /** 1 for pg1. */
   readonly key: number
   readonly server: Pick<ConnectionOptions, 'port' | 'socketPath' | 'database' | 'user' | 'timeoutMs'>
@@ -24,11 +30,12 @@ export function localCluster(options: LocalClusterOptions): ClusterAccess {
 }
 
 class LocalCluster implements ClusterAccess {
-  readonly files: ClusterFiles = localFiles()
+  readonly files: ClusterFiles
   readonly #options: LocalClusterOptions
 
   constructor(options: LocalClusterOptions) {
     this.#options = options
+    this.files = localFiles(options)
   }
 
   get key(): number {

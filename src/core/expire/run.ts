@@ -3,6 +3,7 @@ import { withoutBackups, type BackupInfo } from '../../format/backup-info.ts'
 import { latestLinkName, manifestName, copyName } from '../../format/repo-path.ts'
 import { removeFiles } from '../../storage/whole-file.ts'
 import { readOnly } from '../../storage/wrappers.ts'
+import { PgtsError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
 import { eachInParallel } from '../../util/parallel.ts'
 import { loadArchiveInfo } from '../archive-info-store.ts'
@@ -43,6 +44,8 @@ export interface ExpireRequest {
   readonly nowMs: number
   /** Report what would be removed, and write nothing. */
   readonly dryRun: boolean
+  /** Remove nothing if the oldest backup that would remain has invalid page checksums. False: only warn about it. */
+  readonly refusePageErrors: boolean
   /** Update the link `latest` to the newest backup, if the storage has links. */
   readonly linkLatest: boolean
   readonly log: Logger
@@ -91,6 +94,7 @@ export async function expireRepository(request: ExpireRequest): Promise<ExpireRe
 
   const gone = plan.groups.flatMap(({ labels }) => labels)
   const info = withoutBackups(found.info, gone)
+  if (gone.length > 0) requireIntactOldest(run, plan, request.refusePageErrors)
   const leftOvers = await assessLeftOvers(run, found, info, new Set(gone), request.choice.set)
   await removeManifests(run, found.info, gone)
   if (!dryRun) {
@@ -143,6 +147,25 @@ function runOf({ repository, stanza, dryRun, nowMs, signal, log, progress }: Exp
     progress: new RemovalProgress(progress, repoId(key)),
     say: (level, message) => log[level]({ repo: key }, `${display}: ${message}`),
   }
+}
+
+/**
+ * Removing what is older than a backup with invalid page checksums can remove the last copy of these pages that was
+ * intact.
+ *
+ * @throws PgtsError checksum if `refuse`
+ */
+function requireIntactOldest(run: ExpireRun, { kept }: BackupPlan, refuse: boolean): void {
+  const [oldest] = kept
+  if (oldest?.error !== true) return
+  const message = `the oldest remaining backup ${oldest.label} would contain invalid page checksums`
+  if (!refuse) return run.say('warn', message)
+  throw new PgtsError('checksum', `${message}, so nothing is removed`, {
+    hints: [
+      'repair the files that info --set shows, and take a full backup; older backups may contain the pages undamaged',
+      'or use --no-checksum-page-error to expire regardless',
+    ],
+  })
 }
 
 /** Warns about a pinned backup that is missing from the repository. */

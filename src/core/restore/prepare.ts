@@ -1,4 +1,5 @@
 import type { Manifest } from '../../format/manifest.ts'
+import type { ForcedVersion } from '../../postgres/cluster-access.ts'
 import { parseControlFile } from '../../postgres/control-file.ts'
 import { bytes, bytesToText } from '../../util/byte-string.ts'
 import type { Logger } from '../../util/log.ts'
@@ -16,7 +17,7 @@ import { selectDatabases, type DatabaseChoice } from './selective.ts'
 import { makeDirectoryTree, realPath, statEntry, type OwnerIds } from './file-system.ts'
 import { preservedNames } from './write-recovery.ts'
 
-export interface TargetRequest {
+export interface TargetRequest extends ForcedVersion {
   /** As stored in the repository. */
   readonly manifest: Manifest
   readonly remap: RemapPolicy
@@ -69,7 +70,7 @@ export function prepareTarget(request: TargetRequest): PreparedTarget {
 
   const preserved = request.type === 'preserve' ? preservedNames(major) : []
   const skip = new Set([MANIFEST_NAME, COPY_MARK, ...preserved].map((name) => bytes`${pgPath}/${name}`))
-  request.check(() => refuseOtherCluster(pgPath, existing, { label, systemId: db.systemId }, systemIdOf))
+  request.check(() => refuseOtherCluster(pgPath, existing, { label, systemId: db.systemId }, systemIdReader(request)))
   request.check(() =>
     checkPlaces(layout, existing, rules.uid, skip, (path) => log.detail(`check '${bytesToText(path)}' exists`)),
   )
@@ -87,11 +88,13 @@ export function prepareTarget(request: TargetRequest): PreparedTarget {
   return { manifest, layout, ownership, plan, own, createDataDirectory }
 }
 
-/** Undefined if the file is corrupt: then it identifies no cluster. */
-export function systemIdOf(control: Buffer): bigint | undefined {
-  try {
-    return parseControlFile(control).systemId
-  } catch {
-    return undefined
+/** Reads pg_control; undefined if the file is corrupt: then it identifies no cluster. */
+export function systemIdReader({ versionForce }: ForcedVersion): (control: Buffer) => bigint | undefined {
+  return (control) => {
+    try {
+      return parseControlFile(control, { versionForce }).systemId
+    } catch {
+      return undefined
+    }
   }
 }

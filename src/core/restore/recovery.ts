@@ -109,9 +109,14 @@ function ownSettings(options: RecoveryPolicy['options'], major: number): Map<str
         },
       )
     }
-    settings.set(key, checkedSetting(key, value))
+    settings.set(key, checkedSetting(key, withSingleQuotes(value)))
   }
   return settings
+}
+
+/** pgBackRest writes these values as they are, so its users double the quotes; a value without pairs is taken literally. */
+function withSingleQuotes(value: ByteString): ByteString {
+  return asBytes(/^(?:[^']|'')*$/.test(value) ? value.replaceAll("''", "'") : value)
 }
 
 const TARGETS = ['', '_lsn', '_name', '_time', '_xid'].map((kind) => `recovery_target${kind}`)

@@ -26,5 +26,7 @@ export type GcsCredentialDescription =
   | { readonly type: 'service'; readonly keyFile: string }
   /** An access token that another program renews. */
   | { readonly type: 'token'; readonly token: string }
+  /** Path of the credential file of an external account in JSON (workload identity federation). */
+  | { readonly type: 'web-id'; readonly accountFile: string }
   /** The service account of the machine. `metadata`: host (and port) of another metadata service. */
   | { readonly type: 'auto'; readonly metadata?: string }

@@ -179,6 +179,8 @@ function accessHints({ credential, repository, bucket }: GcsPlace, { status }: G
       return [
         `renew the token in ${repository}-gcs-key: it is valid for an hour at most; key type service or auto renews it`,
       ]
+    case 'web-id':
+      return [`check the identity pool in ${repository}-gcs-key, and the token that it exchanges`]
     case 'auto':
       return ['check the service account of this machine, and that its access scopes include storage']
   }

@@ -4,6 +4,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { textPath } from '../../util/byte-string.ts'
 import { systemClock, type Clock } from '../../util/clock.ts'
 import { PgtsError } from '../../util/error.ts'
+import { loadModule } from '../../util/load-module.ts'
 import { clocksDiffer } from '../http/clock-skew.ts'
 import { networkError } from '../http/network-error.ts'
 import { retryAfterMs } from '../http/retry-after.ts'
@@ -43,6 +44,8 @@ export function tokenSource(
     }
     case 'service':
       return renewing(() => fromKeyFile(credential.keyFile, `${repository}-gcs-key`, send, clock), clock)
+    case 'web-id':
+      return renewing(() => fromExternalAccount(credential.accountFile, `${repository}-gcs-key`, send, clock), clock)
     case 'auto':
       return renewing(() => fromMetadata(credential.metadata ?? 'metadata.google.internal', send, clock), clock)
   }
@@ -100,12 +103,21 @@ async function fromKeyFile(path: string, option: string, send: HttpSend, clock: 
     grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer',
     assertion: `${signed}.${signature}`,
   })
-  return ask(`cannot get a token for ${key.email}`, option, send, clock, {
-    method: 'POST',
-    url: key.tokenUri,
-    headers: { 'content-type': 'application/x-www-form-urlencoded' },
-    body: form.toString(),
-  })
+  const refused = `the key in ${option} is not, or no longer, valid for this account: ${getAnother(option)}`
+  return ask(`cannot get a token for ${key.email}`, refused, send, clock, posted(key.tokenUri, form))
+}
+
+function posted(url: string, form: URLSearchParams): HttpRequest {
+  const headers = { 'content-type': 'application/x-www-form-urlencoded' }
+  return { method: 'POST', url, headers, body: form.toString() }
+}
+
+/** @see https://cloud.google.com/iam/docs/reference/sts/rest/v1/TopLevel/token */
+async function fromExternalAccount(path: string, option: string, send: HttpSend, clock: Clock): Promise<Token> {
+  const { readTokenExchange } = await loadModule(() => import('./external-account.ts'))
+  const { tokenUrl, form, tokenFile } = await readTokenExchange(path, option, SCOPE)
+  const refused = `check that ${tokenFile} contains a current token, and that the identity pool in ${option} accepts it`
+  return ask(`cannot exchange the token in ${tokenFile}`, refused, send, clock, posted(tokenUrl, form))
 }
 
 interface ServiceKey {
@@ -162,10 +174,10 @@ async function fromMetadata(host: string, send: HttpSend, clock: Clock): Promise
   return ask(action, undefined, send, clock, { method: 'GET', url, headers: { 'metadata-flavor': 'Google' } })
 }
 
-/** @param option that contains the key; absent: ask the metadata service */
+/** @param refused hint for a refusal; absent: ask the metadata service */
 async function ask(
   action: string,
-  option: string | undefined,
+  refused: string | undefined,
   send: HttpSend,
   clock: Clock,
   request: HttpRequest,
@@ -185,7 +197,7 @@ async function ask(
     date = response.headers.date
     text = (await readBody(response, 1024 * 1024)).toString('utf8')
   } catch (error) {
-    if (option === undefined) {
+    if (refused === undefined) {
       const { host } = new URL(request.url)
       const hints = ['key type auto requires a machine of Google Cloud with a service account']
       throw new RetryableStoreError(`${action}: nothing answers at ${host}`, { code: 'access', hints, cause: error })
@@ -196,7 +208,7 @@ async function ask(
   const { access_token: token, expires_in: inSeconds, token_type: type } = answer
   // The metadata service marks every answer with a header; the token service refuses in JSON.
   const isProven =
-    option === undefined
+    refused === undefined
       ? headers['metadata-flavor'] === 'Google'
       : status === 200 || typeof answer['error'] === 'string'
   const isToken = typeof token === 'string' && token !== '' && Number(inSeconds) > 0 && /^bearer$/i.test(String(type))
@@ -216,14 +228,15 @@ async function ask(
     })
   }
   throw new RefusedRequestError('access', message, {
-    hints: hintsFor(error, option, clocksDiffer(date, clock.nowMs())),
+    hints: hintsFor(error, refused, clocksDiffer(date, clock.nowMs())),
   })
 }
 
 /** @param skewed whether the clocks of this host and of the service differ; undefined: unknown */
-function hintsFor(error: string, option: string | undefined, skewed: boolean | undefined): string[] {
-  if (option === undefined) return ['attach a service account to this machine, with access scopes that include storage']
+function hintsFor(error: string, refused: string | undefined, skewed: boolean | undefined): string[] {
+  if (refused === undefined)
+    return ['attach a service account to this machine, with access scopes that include storage']
   if (/timeframe|short-lived|iat and exp/i.test(error))
     return skewed === false ? [] : ['set the clock of this host: it differs by minutes']
-  return [`the key in ${option} is not, or no longer, valid for this account: ${getAnother(option)}`]
+  return [refused]
 }

@@ -30,7 +30,7 @@ export class Connector implements Disposable {
   /** Host -> the address that was reached last, which is tried first. */
   readonly #reached = new Map<string, string>()
 
-  /** @param timeoutMs an attempt to reach a host fails after this with ETIMEDOUT */
+  /** @param timeoutMs an attempt to reach a host fails after this with EHOSTUNREACH */
   constructor(timeoutMs: number, lookup: Lookup = lookupAll) {
     this.#timeoutMs = timeoutMs
     this.#lookup = lookup
@@ -68,7 +68,7 @@ export class Connector implements Disposable {
         else resolve(winner)
       }
       const ended = () => finish(withCode('ECONNABORTED', 'the connection is no longer needed'))
-      const expired = () => finish(withCode('ETIMEDOUT', `${options.host} does not answer`))
+      const expired = () => finish(withCode('EHOSTUNREACH', `${options.host} does not answer`))
       const deadline = setTimeout(expired, this.#timeoutMs)
       this.#ends.add(ended)
       const next = () => {

@@ -28,8 +28,15 @@ export function networkError(action: string, error: unknown, repository = 'repo'
     return new PgtsError('service', message, { hints, cause })
   }
   const hints = code === undefined ? undefined : HINTS[code]
-  return new RetryableStoreError(message, { code: 'service', hints: hints === undefined ? undefined : [hints], cause })
+  return new RetryableStoreError(message, {
+    code: code !== undefined && UNREACHABLE.has(code) ? 'host-connect' : 'service',
+    hints: hints === undefined ? undefined : [hints],
+    cause,
+  })
 }
+
+/** There is no connection: [049], as in pgBackRest. */
+const UNREACHABLE = new Set(['EAI_AGAIN', 'ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND'])
 
 const CERTIFICATE = new Set([
   'CERT_HAS_EXPIRED',

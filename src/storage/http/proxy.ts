@@ -60,7 +60,7 @@ export function tunnel(proxy: URL, host: string, destinationPort: number, by: Pr
       path: target,
       headers: { host: target, ...(username === '' ? {} : { 'proxy-authorization': `Basic ${login}` }) },
     })
-    request.setTimeout(CONNECT_MS, () => request.destroy(withCode('ETIMEDOUT', `${shown} does not answer`)))
+    request.setTimeout(CONNECT_MS, () => request.destroy(withCode('EHOSTUNREACH', `${shown} does not answer`)))
     request.once('error', reject)
     request.once('connect', (response, socket) => {
       request.setTimeout(0)

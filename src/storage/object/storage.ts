@@ -5,6 +5,7 @@ import type {
   Cancellable,
   CreateOptions,
   ListOptions,
+  PartReading,
   PendingFile,
   StorageDriver,
   StoredFile,
@@ -22,6 +23,7 @@ import { ObjectUploading } from './upload.ts'
 export interface ObjectStorageOptions {
   /** Path of the repository in the bucket: `/`, `/pgts`, `team/a`. Byte string. */
   readonly path: ByteString
+  readonly reading?: PartReading
   /** Memory for parts in flight beside one buffer per file, bytes; once for uploads and once for downloads. */
   readonly budgetBytes?: number
 }
@@ -49,6 +51,7 @@ export function objectStorage(client: ObjectClient, options: ObjectStorageOption
 class ObjectStorage implements StorageDriver {
   readonly display: string
   readonly parallel = PARALLEL
+  readonly reading?: PartReading
   readonly abortUploads?: NonNullable<StorageDriver['abortUploads']>
   readonly createIfAbsent?: NonNullable<StorageDriver['createIfAbsent']>
   readonly #client: ObjectClient
@@ -59,10 +62,11 @@ class ObjectStorage implements StorageDriver {
   readonly #uploads: ByteBudget
   readonly #downloads: ByteBudget
 
-  constructor(client: ObjectClient, { path, budgetBytes = BUDGET_BYTES }: ObjectStorageOptions) {
+  constructor(client: ObjectClient, { path, reading, budgetBytes = BUDGET_BYTES }: ObjectStorageOptions) {
     const trimmed = path.replace(/^\/+|\/+$/g, '')
     assertPrefix(trimmed)
     this.#client = client
+    if (reading !== undefined) this.reading = reading
     this.#root = trimmed === '' ? asBytes('') : bytes`${trimmed}/`
     this.display = trimmed === '' ? client.display : `${client.display}/${bytesToText(trimmed)}`
     const { abortAbandoned, putIfAbsent } = client

@@ -4,6 +4,7 @@ import type {
   Cancellable,
   CreateOptions,
   ListOptions,
+  PartReading,
   PendingFile,
   StorageDriver,
   StoredFile,
@@ -16,6 +17,7 @@ import { markHandled } from '../../util/mark-handled.ts'
 export interface SharedStorage {
   readonly display: string
   readonly parallel: number
+  readonly reading?: PartReading
 }
 
 /** Beyond these amounts a client of its own is cheaper for a thread. */
@@ -35,16 +37,17 @@ const OWN_AFTER: OwnAfter = { requests: 128, bytes: 128 * 1024 * 1024 }
  */
 export function sharedAtFirst(
   port: StoragePort,
-  { display, parallel }: SharedStorage,
+  shared: SharedStorage,
   open?: () => Promise<StorageDriver>,
   after: OwnAfter = OWN_AFTER,
 ): StorageDriver {
-  return new SharedAtFirst(port, display, parallel, open, after)
+  return new SharedAtFirst(port, shared, open, after)
 }
 
 class SharedAtFirst implements StorageDriver {
   readonly display: string
   readonly parallel: number
+  readonly reading?: PartReading
   readonly #port: StoragePort
   readonly #open: (() => Promise<StorageDriver>) | undefined
   readonly #after: OwnAfter
@@ -54,14 +57,14 @@ class SharedAtFirst implements StorageDriver {
 
   constructor(
     port: StoragePort,
-    display: string,
-    parallel: number,
+    { display, parallel, reading }: SharedStorage,
     open: (() => Promise<StorageDriver>) | undefined,
     after: OwnAfter,
   ) {
     this.#port = port
     this.display = display
     this.parallel = parallel
+    if (reading !== undefined) this.reading = reading
     this.#open = open
     this.#tried = open === undefined
     this.#after = after

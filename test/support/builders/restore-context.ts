@@ -43,6 +43,7 @@ export function restoreContext(
   run: RestoreRun,
 ): CommandContext<'restore'> & { readonly log: ReturnType<typeof recordingLogger> } {
   const options = {
+    checksumPageError: true,
     delta: false,
     force: false,
     type: 'default',

@@ -10,6 +10,7 @@ const SCOPES = [
   'https://www.googleapis.com/auth/cloud-platform',
 ]
 const CLOCK_SKEW_S = 300
+const JWT = 'urn:ietf:params:oauth:token-type:jwt'
 
 /** Issues access tokens to a service account that can sign with its key. */
 export class GcsTokens {
@@ -20,6 +21,9 @@ export class GcsTokens {
   /** Number of issued tokens. */
   issued = 0
   lifetimeMs = 3_600_000
+  /** The token of another identity provider that can be exchanged for an access token. */
+  subject = ''
+  readonly audience = '//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/test/providers/kubernetes'
 
   /** The file that Google gives for a service account. */
   keyFile(tokenUri: string): string {
@@ -38,6 +42,18 @@ export class GcsTokens {
     )
   }
 
+  /** The file that Google gives for an external account whose token is in a file. */
+  externalAccount(tokenUrl: string, file: string): Record<string, unknown> {
+    return {
+      type: 'external_account',
+      audience: this.audience,
+      subject_token_type: JWT,
+      token_url: tokenUrl,
+      credential_source: { file, format: { type: 'text' } },
+      universe_domain: 'googleapis.com',
+    }
+  }
+
   issue(): { access_token: string; expires_in: number; token_type: 'Bearer' } {
     const token = `ya29.${randomBytes(24).toString('base64url')}`
     this.#good.set(token, Date.now() + this.lifetimeMs)
@@ -53,6 +69,15 @@ export class GcsTokens {
   /** Answer a request for a token: its assertion must be signed with the account's key, for this endpoint, and not expired. */
   grant(form: URLSearchParams, tokenUri: string): ReturnType<GcsTokens['issue']> {
     const refuse = (why: string) => new GcsRefusal(400, 'invalid_grant', why)
+    if (form.get('grant_type') === 'urn:ietf:params:oauth:grant-type:token-exchange') {
+      if (form.get('audience') !== this.audience) throw refuse('the audience is unknown')
+      if (form.get('requested_token_type') !== 'urn:ietf:params:oauth:token-type:access_token')
+        throw refuse('requested_token_type is wrong')
+      if (!SCOPES.includes(form.get('scope') ?? '')) throw refuse('scope does not include storage')
+      if (form.get('subject_token_type') !== JWT || form.get('subject_token') !== this.subject || this.subject === '')
+        throw refuse('The subject token is not valid.')
+      return this.issue()
+    }
     if (form.get('grant_type') !== 'urn:ietf:params:oauth:grant-type:jwt-bearer') throw refuse('grant_type is wrong')
     const [header = '', claims = '', signature = ''] = (form.get('assertion') ?? '').split('.')
     const signed = createVerify('RSA-SHA256').update(`${header}.${claims}`)

@@ -6,7 +6,8 @@ import type { OptionsOf, RepoOptions } from '../../../src/config/resolve.ts'
 import { memoryStorage, type MemoryStorage } from '../../../src/storage/memory.ts'
 import { systemClock } from '../../../src/util/clock.ts'
 import { PgtsError } from '../../../src/util/error.ts'
-import { fillRepository, namesOf } from '../../support/builders/repository.ts'
+import { aFile } from '../../support/builders/manifest.ts'
+import { fillRepository, namesOf, segments } from '../../support/builders/repository.ts'
 import { recordingLogger } from '../../support/builders/restore-context.ts'
 
 const F1 = '20260101-000000F'
@@ -29,7 +30,9 @@ function context(options: Partial<OptionsOf<'expire'>> = {}, repo: Partial<RepoO
     progress: { phase: () => undefined, done: () => undefined, plan: async () => undefined },
     signal: new AbortController().signal,
     stanzaHints: [],
+    isSet: () => false,
     options: {
+      checksumPageError: true,
       dryRun: false,
       oldest: false,
       repo: repos.map((_, index) => ({
@@ -160,5 +163,51 @@ describe('expire refuses, before anything is changed,', () => {
     const error = await expire(context(options)).catch((cause: unknown) => cause as PgtsError)
     expect(error).toMatchObject({ code, message: expect.stringMatching(words) as string })
     expect(locks).toEqual([])
+  })
+})
+
+describe('when the oldest backup that remains has invalid page checksums', () => {
+  beforeEach(async () => {
+    repos = [memoryStorage()]
+    const files = [aFile('pg_data/base/1/1', 'old', { checksumPage: false, checksumPageErrors: [3] })]
+    const wal = { '15-1': segments(1, 14) }
+    await fillRepository(repos[0]!, { backups: [{ label: F1 }, { label: F2, manifest: { files } }], wal })
+  })
+  const everything = () => namesOf(repos[0]!)
+
+  test('expire removes neither backups nor WAL', async () => {
+    const [ctx, before] = [context(), await everything()]
+    await expect(expire(ctx)).rejects.toThrow(expect.objectContaining({ exitCode: 104 }))
+    expect(ctx.log.lines.find((line) => line.startsWith('error'))).toMatch(
+      new RegExp(`^error: repo1: the oldest remaining backup ${F2} would contain invalid page checksums`),
+    )
+    expect(await everything()).toEqual(before)
+  })
+
+  test('expire removes them with checksum-page-error=n, and warns', async () => {
+    const ctx = context({ checksumPageError: false })
+    await expire(ctx)
+    expect(await labelsIn(repos[0]!)).toEqual([F2])
+    expect(ctx.log.lines.join('\n')).toMatch(/warn: .* would contain invalid page checksums/)
+  })
+
+  test('expire after a backup refuses by default, and does not when the backup has checksum-page-error=n', async () => {
+    const lock = { update: () => undefined, [Symbol.asyncDispose]: () => Promise.resolve() }
+    const backup = (isSet: boolean) =>
+      Object.assign(context({ checksumPageError: false }), {
+        command: 'backup',
+        continueAs: () => undefined,
+        refuseWhenStopped: () => Promise.resolve(),
+        isSet: () => isSet,
+      }) as unknown as CommandContext<'backup'>
+    await expect(expireAfterBackup(backup(false), lock)).rejects.toThrow(expect.objectContaining({ exitCode: 104 }))
+    expect(await labelsIn(repos[0]!)).toEqual([F1, F2])
+    await expireAfterBackup(backup(true), lock)
+    expect(await labelsIn(repos[0]!)).toEqual([F2])
+  })
+
+  test('nothing is refused while no backup is to be removed', async () => {
+    await expire(context({}, { retentionFull: 2, retentionArchive: 1 }))
+    expect((await everything()).filter((name) => name.includes(segments(1, 1)[0]!))).toEqual([])
   })
 })

@@ -1,8 +1,8 @@
-// Every option of pgBackRest 2.59, and the names of earlier releases (? is the index).
+// Every option of pgBackRest 2.60 (and `cipher-pass`, which 2.59 had), and the names of earlier releases (? is the index).
 export const PGBACKREST_OPTIONS = `
 allow-root annotation archive-async archive-check archive-copy archive-expire-before archive-get-queue-max
 archive-header-check archive-missing-retry archive-mode archive-mode-check archive-push-batch-size
-archive-push-queue-max archive-timeout backup-standby beta buffer-size checksum-page cipher-pass cmd cmd-ssh
+archive-push-queue-max archive-timeout backup-standby beta buffer-size checksum-page checksum-page-error cipher-pass cmd cmd-ssh
 compress compress-level compress-level-network compress-type config config-include-path config-path db-exclude
 db-include db-timeout delta detail-level dry-run exclude exec-id expire-auto filter force help ignore-missing
 io-timeout job-retry job-retry-interval link-all link-map lock lock-path log-level-console log-level-file
@@ -13,7 +13,7 @@ pg-host-user pg-local pg-path pg-port pg-socket-path pg-user pg-version-force pr
 protocol-timeout raw recovery-option recurse reference remote-type repo repo-azure-account repo-azure-container
 repo-azure-endpoint repo-azure-key repo-azure-key-type repo-azure-uri-style repo-block repo-block-age-map
 repo-block-checksum-size-map repo-block-size-map repo-block-size-super repo-block-size-super-full repo-bundle
-repo-bundle-limit repo-bundle-size repo-cipher-pass repo-cipher-type repo-gcs-bucket repo-gcs-endpoint repo-gcs-key
+repo-bundle-limit repo-bundle-size repo-cipher-pass repo-cipher-type repo-format repo-gcs-bucket repo-gcs-endpoint repo-gcs-key
 repo-gcs-key-type repo-gcs-user-project repo-hardlink repo-host repo-host-ca-file repo-host-ca-path
 repo-host-cert-file repo-host-cmd repo-host-config repo-host-config-include-path repo-host-config-path
 repo-host-key-file repo-host-port repo-host-type repo-host-user repo-local repo-path repo-retention-archive
@@ -24,7 +24,7 @@ repo-s3-sts-host repo-s3-token repo-s3-uri-style repo-sftp-host repo-sftp-host-f
 repo-sftp-host-key-check-type repo-sftp-host-key-hash-type repo-sftp-host-port repo-sftp-host-user
 repo-sftp-known-host repo-sftp-private-key-file repo-sftp-private-key-passphrase repo-sftp-public-key-file
 repo-storage-ca-file repo-storage-ca-path repo-storage-host repo-storage-port repo-storage-tag
-repo-storage-upload-chunk-size repo-storage-verify-tls repo-symlink repo-target-time repo-type report resume
+repo-storage-prefetch repo-storage-read-over repo-storage-upload-chunk-size repo-storage-verify-tls repo-symlink repo-target-time repo-type report resume
 sck-block sck-keep-alive set sort spool-path stanza start-fast stop-auto tablespace-map tablespace-map-all target
 target-action target-exclusive target-timeline tcp-keep-alive-count tcp-keep-alive-idle tcp-keep-alive-interval
 tls-cipher-12 tls-cipher-13 tls-server-address tls-server-auth tls-server-ca-file tls-server-cert-file

@@ -8,14 +8,13 @@ import { parseValue } from '../../../src/config/value.ts'
 import { FORMER_NAMES, PGBACKREST_OPTIONS } from './pgbackrest-names.ts'
 
 describe('the option table', () => {
-  test('has the 198 options of pgBackRest, and the listed options of pgts', () => {
-    expect(PGBACKREST_OPTIONS).toHaveLength(198)
+  test('has the 202 options of pgBackRest, and the listed options of pgts', () => {
+    expect(PGBACKREST_OPTIONS).toHaveLength(202)
     const own = [
       'apply-restart',
       'apply-settings',
       'binaries',
       'break',
-      'checksum-page-error',
       'databases',
       'doctor-backup-age',
       'doctor-drill-age',
@@ -41,6 +40,7 @@ describe('the option table', () => {
       'hook-timeout',
       'init-secrets',
       'random',
+      'page-error-exit',
       'reason',
       'replace-archive-command',
       'repo-retention-daily',

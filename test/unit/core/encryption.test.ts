@@ -349,3 +349,26 @@ describe('the archive', () => {
     }
   })
 })
+
+describe('a repository of format 6', () => {
+  const header = Buffer.concat([Buffer.from('PGBR006_'), Buffer.alloc(40, 7)])
+  test('is recognised by the header of its encrypted info files, also without a cipher', async () => {
+    await newStanza()
+    put('backup/main/backup.info', header)
+    for (const repository of [encryptedRepository(), repositoryWith(storage)])
+      expect(await failure(loadBackupInfo(repository, 'main'))).toMatchObject({
+        code: 'format',
+        message: 'backup.info: expected format 5 but found 6',
+      })
+  })
+
+  test('is not read as format 5 from a copy that the upgrade had not replaced yet', async () => {
+    await newStanza(repositoryWith(storage))
+    const upgraded = bytesOf('archive/main/archive.info').toString().replace('backrest-format=5', 'backrest-format=6')
+    put('archive/main/archive.info', Buffer.from(upgraded))
+    expect(await failure(loadArchiveInfo(repositoryWith(storage), 'main'))).toMatchObject({
+      code: 'format',
+      message: 'archive.info: expected format 5 but found 6',
+    })
+  })
+})

@@ -34,6 +34,7 @@ const expire = (storage: StorageDriver, log = recordingLogger()) =>
     choice: {},
     nowMs: Date.now(),
     dryRun: false,
+    refusePageErrors: true,
     linkLatest: true,
     log,
     signal: new AbortController().signal,

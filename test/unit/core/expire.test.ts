@@ -70,6 +70,7 @@ function expire(change: Partial<ExpireRequest> = {}, driver: StorageDriver = sto
     choice: {},
     nowMs: Date.UTC(2026, 2, 2),
     dryRun: false,
+    refusePageErrors: true,
     linkLatest: true,
     log,
     signal: new AbortController().signal,

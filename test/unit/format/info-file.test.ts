@@ -119,7 +119,7 @@ describe('the reader of info files', () => {
     )
   })
   test.each([
-    ['another format number', REFERENCE.replace('format=5', 'format=6'), 'format', /repository format 6/],
+    ['another format number', REFERENCE.replace('format=5', 'format=6'), 'format', /expected format 5 but found 6/],
     ['no format number', REFERENCE.replace('backrest-format=5\n', ''), 'checksum', /./],
     [
       'no checksum',

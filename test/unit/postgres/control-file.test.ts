@@ -86,6 +86,21 @@ test('reads pg_control of a fork with the layout of the forced version', () => {
   expect(parseControlFile(bytes, { versionForce: '15' })).toMatchObject({ version: '15', catalogVersion: 999999999 })
 })
 
+test('finds the CRC behind the additional fields of a fork, and only with a forced version', () => {
+  const plain = aControlFile(pg15)
+  const crc = pg15.control.crc + 24
+  plain.writeUInt32LE(0xfeed, pg15.control.crc)
+  plain.writeUInt32LE(crc32c(plain.subarray(0, crc)), crc)
+  expect(() => parseControlFile(plain)).toThrow(expect.objectContaining({ code: 'checksum' }))
+  expect(parseControlFile(plain, { versionForce: '15' })).toMatchObject({ version: '15', timeline: 3 })
+  const invalidated = invalidateCheckpoint(plain, { versionForce: '15' })
+  expect(isCheckpointInvalidated(parseControlFile(invalidated, { versionForce: '15' }))).toBe(true)
+  expect(invalidated.readUInt32LE(pg15.control.crc)).toBe(0xfeed)
+  plain.writeUInt32LE(1, 500)
+  plain.writeUInt32LE(2, 60)
+  expect(() => parseControlFile(plain, { versionForce: '15' })).toThrow(/pg_control has CRC/)
+})
+
 test('the stored pg_control has 512 bytes followed by zeros', () => {
   const stored = zeroTailed(Buffer.alloc(600, 7))
   expect(stored.length).toBe(8192)

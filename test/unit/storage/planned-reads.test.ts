@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { memoryStorage } from '../../../src/storage/memory.ts'
 import { objectStorage } from '../../../src/storage/object/storage.ts'
+import type { PartReading } from '../../../src/storage/driver.ts'
 import { plannedReads, type WantedRange } from '../../../src/storage/planned-reads.ts'
 import { readAll } from '../../../src/util/bytes.ts'
 import { memoryObjects } from '../../support/stores/object-client.ts'
@@ -9,10 +10,10 @@ const KIB = 1024
 const content = Buffer.from(Array.from({ length: 2 * 1024 * KIB }, (_, i) => (i * 31) % 253))
 const never = new AbortController().signal
 
-function setup() {
+function setup(reading?: PartReading) {
   const objects = memoryObjects()
   for (const name of ['bundle', 'other']) objects.objects.set(name, { bytes: content, mtimeMs: 1 })
-  return { objects, storage: objectStorage(objects, { path: '/' }) }
+  return { objects, storage: objectStorage(objects, { path: '/', ...(reading && { reading }) }) }
 }
 
 async function readPlanned(
@@ -34,6 +35,30 @@ describe('planned reads', () => {
     const given = setup()
     await readPlanned(given, [at(0, 100), at(100, 50), at(10_000, 10), at(500 * KIB, 5), at(501 * KIB, 5)])
     expect(given.objects.count('get')).toBe(2)
+  })
+
+  test.each([
+    [0, 1],
+    [3, 4],
+  ])('with %i requests ahead have %i in flight at most', async (ahead, most) => {
+    const given = setup({ ahead, gapBytes: 64 * KIB })
+    given.objects.delayMs = 5
+    await readPlanned(
+      given,
+      Array.from({ length: 12 }, (_, i) => at(i * 100 * KIB, 10)),
+    )
+    expect(given.objects.count('get')).toBe(12)
+    expect(given.objects.mostInFlight).toBe(most)
+  })
+
+  test.each([
+    [0, 3],
+    [100, 2],
+    [64 * KIB, 1],
+  ])('read over gaps of %i bytes with %i requests', async (gapBytes, requests) => {
+    const given = setup({ ahead: 3, gapBytes })
+    await readPlanned(given, [at(0, 100), at(200, 100), at(401, 100)])
+    expect(given.objects.count('get')).toBe(requests)
   })
 
   test('run in parallel with bounded memory', async () => {

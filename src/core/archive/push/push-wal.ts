@@ -141,6 +141,9 @@ async function pushHistory(
   failures: RepositoryFailures,
 ): Promise<Pushed> {
   const content = await readHistory(request.files, request.path)
+  // Snapshots of a volume contain such files. An error would stop archiving: PostgreSQL never goes on to the next file.
+  if (content.length === 0)
+    request.log.warn({ file: request.name }, `${request.name} is empty, and is archived as it is`)
   return { sizeBytes: content.length, stored: await storeHistory(request, targets, content, failures) }
 }
 

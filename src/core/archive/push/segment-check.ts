@@ -64,7 +64,7 @@ export class SegmentCheck {
     const { stanza, target } = this.#request
     const path = bytesToText(file.path)
     if (!this.#partial) requireSegmentFileSize(path, file.sizeBytes)
-    const header = headerOf(path, file.head)
+    const header = headerOf(path, file.head, this.#request.files)
     if (!isSameCluster(header, target.identity)) {
       throw mismatch(
         `WAL file ${path} (${describeCluster(header)})`,
@@ -138,9 +138,9 @@ function requireSegmentFileSize(path: string, size: number): void {
   })
 }
 
-function headerOf(path: string, head: Buffer): WalHeader {
+function headerOf(path: string, head: Buffer, files: ClusterFiles): WalHeader {
   try {
-    return parseWalHeader(head)
+    return parseWalHeader(head, files)
   } catch (error) {
     if (!isPgtsError(error)) throw error
     throw new PgtsError(error.code, `${path} cannot be archived: ${error.message}`, {

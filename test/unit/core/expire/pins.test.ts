@@ -86,6 +86,7 @@ function request(storage: MemoryStorage) {
     choice: {},
     nowMs: 0,
     dryRun: false,
+    refusePageErrors: true,
     linkLatest: false,
     log: silentLogger,
     signal: new AbortController().signal,

@@ -70,6 +70,17 @@ describe('the settings of a recovery', () => {
       ['a=1', 'recovery_min_apply_delay=5s', 'restore_command=rc'],
     ],
     [
+      'quotes that are doubled for the configuration file are single quotes, others are themselves',
+      {
+        options: new Map([
+          ['restore-command', "cp ''/a b/%f'' %p"],
+          ['recovery_end_command', "echo 'it''s'"],
+        ]),
+      },
+      15,
+      ["recovery_end_command=echo 'it''s'", "restore_command=cp '/a b/%f' %p"],
+    ],
+    [
       'a restore_command of recovery-option replaces the default',
       { options: new Map([['restore-command', 'cp %f %p']]) },
       15,

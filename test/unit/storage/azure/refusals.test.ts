@@ -229,3 +229,31 @@ test('an upload carries its MD5 where the service compares it', async () => {
   await (await client.upload('x', data)).part(1, Buffer.from('hello'))
   expect(headers['content-md5']).toBe('XUFAKrxLKna5cZ2REBfFkg==')
 })
+
+test('requests with a shared access signature have a version header, and a batch that is refused as a whole removes nothing', async () => {
+  const versions: (string | undefined)[] = []
+  answer = (asked, response) => {
+    versions.push(asked.headers['x-ms-version'] as string | undefined)
+    if (asked.method === 'HEAD') return void response.writeHead(200, { 'content-length': '1', etag: '"1"' }).end()
+    // Without the version the service answers with one part that has no Content-ID.
+    response
+      .writeHead(202, { 'content-type': 'multipart/mixed; boundary=b' })
+      .end(
+        '--b\r\nContent-Type: application/http\r\n\r\nHTTP/1.1 400 One of the request inputs is not valid.\r\nx-ms-error-code: InvalidInput\r\n\r\n--b--\r\n',
+      )
+  }
+  await using signed = await openAzureClient({
+    account: 'account',
+    container: 'container',
+    serviceUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}/account`,
+    credential: { type: 'sas', token: 'sv=2024-08-04&sig=abc' },
+    partBytes: 1024 * 1024,
+    access: { verifyTls: true, stallMs: 500 },
+    repository: 'repo2',
+  })
+  await signed.head('x')
+  const left = await signed.removeBatch(['a', 'b', 'c']).catch(() => 'refused' as const)
+  expect(left === 'refused' ? 3 : left.length).toBe(3)
+  expect(versions).toHaveLength(2)
+  for (const version of versions) expect(version).toMatch(/^\d{4}-\d{2}-\d{2}$/)
+})

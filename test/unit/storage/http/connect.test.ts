@@ -45,7 +45,7 @@ test('the most specific error is reported', async () => {
   await expect(error(refused)).rejects.toMatchObject({ code: 'ECONNREFUSED' })
   using silent = connector(600, '127.0.0.2', '127.0.0.3')
   await expect(error(silent)).rejects.toMatchObject({
-    code: 'ETIMEDOUT',
+    code: 'EHOSTUNREACH',
     message: 'store.example does not answer',
   })
   using nowhere = connector(20_000)
