@@ -316,3 +316,21 @@ async function holdLease(path: string): Promise<Disposable> {
   })
   return { [Symbol.dispose]: () => void holder.kill('SIGKILL') }
 }
+
+test('an empty backup history file, as in a snapshot of a volume, is archived with a warning and delays no segment', async () => {
+  await using site = await anAsyncSite({ conf: { archive_command: 'false' } })
+  const walPath = join(site.cluster.dataDir, 'pg_wal')
+  const [first = ''] = await segments(site, 1)
+  // It comes first in the queue: after its segment and before all later ones.
+  const history = `${first}.00000028.backup`
+  for (const path of [join(walPath, history), join(walPath, 'archive_status', `${history}.ready`)]) {
+    writeFileSync(path, '')
+    giveToTestUser(path)
+  }
+  const later = await segments(site, 3)
+  await site.cluster.query('alter system reset archive_command')
+  await site.cluster.query('select pg_reload_conf()')
+  await untilArchived(site, [first, ...later])
+  expect(readFileSync(join(site.repo, 'archive', 'main', '15-1', first.slice(0, 16), history), 'utf8')).toBe('')
+  expect(asyncLog(site) + site.cluster.log()).toContain(`WARN: ${history} is empty, and is archived as it is`)
+})

@@ -317,14 +317,15 @@ describe.skipIf(!installed)(`S3${installed ? '' : ' (left out: radosgw is not in
     test('has the right version among more versions than one page holds', async () => {
       const now = await open({ bucket: versioned })
       await put('long', 'first')
-      const then = await moment(now, 'long')
+      await put('longer', 'on the next page')
+      const then = await moment(now, 'longer')
       // Each removal leaves a delete marker, which is a version, too.
       expect(await now.removeBatch(new Array<string>(1000).fill('long'))).toEqual([])
       await put('long', 'last')
-      expect(await listed(atPointInTime(now, then), 'long')).toEqual(['long'])
+      expect(await listed(atPointInTime(now, then), 'long')).toEqual(['long', 'longer'])
       expect((await bytesOf(await atPointInTime(now, then).get('long'))).toString()).toBe('first')
       const later = atPointInTime(now, Date.now() + 60_000)
-      expect(await listed(later, 'long')).toEqual(['long'])
+      expect(await listed(later, 'long')).toEqual(['long', 'longer'])
       expect((await bytesOf(await later.get('long'))).toString()).toBe('last')
     })
   })

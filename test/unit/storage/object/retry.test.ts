@@ -1,6 +1,12 @@
+import { randomBytes } from 'node:crypto'
+import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
+import { decryptor, encrypt } from '../../../../src/codec/cipher.ts'
+import { pump } from '../../../../src/codec/pump.ts'
+import { decompressor, loadCodec } from '../../../../src/codec/registry.ts'
 import { AdaptiveLimit } from '../../../../src/storage/object/concurrency.ts'
 import { retrying } from '../../../../src/storage/object/retry.ts'
+import { objectStorage } from '../../../../src/storage/object/storage.ts'
 import type { RetryPolicy } from '../../../../src/storage/object/tries.ts'
 import { RefusedRequestError, RetryableStoreError } from '../../../../src/storage/object/retryable-error.ts'
 import type { Clock } from '../../../../src/util/clock.ts'
@@ -233,6 +239,22 @@ describe('a body is continued where it ended', () => {
     expect(body.sizeBytes).toBe(content.length - 10)
     expect((await bytesOf(body.chunks)).equals(content.subarray(10))).toBe(true)
     expect(met()).toBe(3)
+  })
+
+  test('of an encrypted and compressed object, without decoding any byte twice', async () => {
+    const { objects, client } = setup()
+    // Random, so that it is not smaller when compressed.
+    const random = randomBytes(300_000)
+    const stored = encrypt(gzipSync(random), 'pass')
+    objects.objects.set('a', { bytes: stored, mtimeMs: 1 })
+    const met = failing(objects, 'get', 2, { bodyAfter: 70_001, then: 'end' })
+    await loadCodec('gz')
+    await using source = await objectStorage(client, { path: '/' }).read('a')
+    const plain: Buffer[] = []
+    const sink = { write: (chunk: Uint8Array) => void plain.push(Buffer.from(chunk)) }
+    await pump(source, [decryptor('pass'), decompressor('gz')], sink, new AbortController().signal)
+    expect(Buffer.concat(plain).equals(random)).toBe(true)
+    expect(met()).toBe(2)
   })
 
   test('without limit while there is progress, with a limit otherwise', async () => {
