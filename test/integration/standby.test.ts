@@ -77,8 +77,10 @@ async function backupsOf(site: Site): Promise<Listed[]> {
   return (JSON.parse(stdout) as { backup: Listed[] }[])[0]!.backup
 }
 
-const manifestOf = (site: Site, { label }: Listed) =>
-  readFileSync(join(site.repo, 'backup/main', label, 'backup.manifest'), 'latin1')
+/** Decrypted. */
+async function manifestOf(site: Site, { label }: Listed): Promise<string> {
+  return (await site.pgtsOk('repo-get', `backup/main/${label}/backup.manifest`)).stdout
+}
 
 /** The files that were read, below each of these directories. */
 function readFrom(stdout: string, dirs: readonly string[]): string[][] {
@@ -132,7 +134,7 @@ test.each(versions(13, 18))(
     expect(incr.stdout).not.toContain('WARN')
 
     const [first, second] = await backupsOf(site)
-    for (const one of [first!, second!]) expect(manifestOf(site, one)).toContain('option-backup-standby=true\n')
+    for (const one of [first!, second!]) expect(await manifestOf(site, one)).toContain('option-backup-standby=true\n')
     await primary.query('select pg_switch_wal()')
     await untilArchived(primary)
     const expected = await dataChecksum(primary)
@@ -150,7 +152,11 @@ test.each(versions(14))(
   async (version) => {
     // pgbackrest 2.45 reads no blocks, and knows PostgreSQL up to 15.
     const readers = version > 15 ? (['pgts'] as const) : (['pgts', 'pgbackrest'] as const)
-    await using site = await aBusySite({ version, blocks: version > 15 })
+    await using site = await aBusySite({
+      version,
+      blocks: version > 15,
+      options: { 'repo1-cipher-type': 'aes-256-cbc', 'repo1-cipher-pass': 'of the standby' },
+    })
     const primary = site.cluster
     await using standby = await aStandby(site)
     const only = ['--backup-standby=only', '--archive-timeout=5s']
@@ -171,7 +177,7 @@ test.each(versions(14))(
     expect(run.stdout).toMatch(/WAL segment ([0-9A-F]{24}) is not in the archive, so it was copied from the standby/)
 
     const [first, second] = await backupsOf(site)
-    const manifest = manifestOf(site, second!)
+    const manifest = await manifestOf(site, second!)
     expect(manifest).toContain(`pg_data/pg_wal/${second!.archive.stop}=`)
     expect(manifest).toContain('option-backup-standby=true\n')
     for (const who of readers) {
@@ -276,7 +282,7 @@ test(
     expect(next).toMatchObject({ code: 0 })
     expect(next.stdout).toContain('unable to check pg1')
     expect(next.stdout).toContain('no standby answers, so the files are copied from the primary')
-    expect(manifestOf(site, (await backupsOf(site))[0]!)).toContain('option-backup-standby=false\n')
+    expect(await manifestOf(site, (await backupsOf(site))[0]!)).toContain('option-backup-standby=false\n')
   },
 )
 
@@ -369,11 +375,13 @@ test.skipIf(!isInstalled(PGBACKREST))(
     const sources = [primary.dataDir, standby.dataDir]
     const sorted = (stdout: string) => readFrom(stdout, sources).map((names) => names.sort())
     expect(sorted(ours.stdout)).toEqual(sorted(theirs.stdout))
-    const listed = (await backupsOf(site)).map((one) => {
-      const manifest = manifestOf(site, one)
-      const names = [...manifest.matchAll(/^(pg_\S+)=\{.*"timestamp"/gm)].map(([, name]) => name)
-      return { names, standby: /^option-backup-standby=.*$/m.exec(manifest)?.[0] }
-    })
+    const listed = await Promise.all(
+      (await backupsOf(site)).map(async (one) => {
+        const manifest = await manifestOf(site, one)
+        const names = [...manifest.matchAll(/^(pg_\S+)=\{.*"timestamp"/gm)].map(([, name]) => name)
+        return { names, standby: /^option-backup-standby=.*$/m.exec(manifest)?.[0] }
+      }),
+    )
     expect(listed[1]).toEqual(listed[0])
     await using copy = await restored(site, [], 'pgbackrest')
     expect(await dataChecksum(copy)).toEqual(expected)

@@ -7,12 +7,19 @@ import type { Site } from './site.ts'
 /** Settings of a primary from which standbys stream, and which keeps their WAL. */
 export const STREAMED = { max_wal_senders: '6', wal_keep_size: '128MB', hot_standby: 'on' } as const
 
+/** As `standbyOf`, added to the configuration of a site as pg2. */
+export async function aStandby(site: Site, conf: Readonly<Record<string, string>> = {}): Promise<Cluster> {
+  const standby = await standbyOf(site.cluster, conf)
+  const lines = Object.entries(clusterOptions(standby, 2)).map(([name, value]) => `${name}=${value}\n`)
+  appendFileSync(site.config, lines.join(''))
+  return standby
+}
+
 /**
- * A streaming standby of the primary of a site (PostgreSQL 12 and later) on this host, made of a copy of the stopped primary;
- * its tablespaces are beside its directory. It is added to the configuration of the site.
+ * A streaming standby of a primary (PostgreSQL 12 and later) on this host, made of a copy of the stopped primary; its
+ * tablespaces are beside its directory.
  */
-export async function aStandby(site: Site, conf: Readonly<Record<string, string>> = {}, key = 2): Promise<Cluster> {
-  const primary = site.cluster
+export async function standbyOf(primary: Cluster, conf: Readonly<Record<string, string>> = {}): Promise<Cluster> {
   await primary.stop()
   const runDir = makeTestDir('standby')
   const dir = join(runDir, 'data')
@@ -26,21 +33,18 @@ export async function aStandby(site: Site, conf: Readonly<Record<string, string>
   writeFileSync(join(dir, 'standby.signal'), '')
   giveToTestUser(runDir)
   await primary.start()
-  const standby = await startCluster({
+  return startCluster({
     version: primary.version,
     dir,
     conf: { primary_conninfo: `host=${primary.socketDir} port=${primary.port} user=${primary.user}`, ...conf },
   })
-  addCluster(site, standby, key)
-  return standby
 }
 
-/** Adds a cluster to the stanza in the configuration of a site. */
-export function addCluster(site: Site, cluster: Cluster, key: number): void {
-  const lines = Object.entries(cluster.pgOptions()).map(
-    ([name, value]) => `${name.replace('pg1', `pg${key}`)}=${value}\n`,
+/** Options of a cluster with this number. */
+export function clusterOptions(cluster: Cluster, key: number): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(cluster.pgOptions()).map(([name, value]) => [name.replace('pg1', `pg${key}`), value]),
   )
-  appendFileSync(site.config, lines.join(''))
 }
 
 /** Waits until a standby has replayed everything that its primary has written. */
