@@ -73,15 +73,14 @@ export class Requests {
   lose(error: unknown): void {
     this.#lost = { error }
     for (const stream of [...this.#streams.values()]) stream.lose(error)
-    this.#wakeAll()
+    for (const wake of this.#waiting.splice(0)) wake()
   }
 
   async #open<Q>(verb: AnyVerb<Q>, request: Q, { signal }: RequestOptions = {}): Promise<OutgoingStream> {
     const message = encodeValue([verb.name, verb.request.encode(request)])
     if (message.length > MOST_MESSAGE) throw new PgtsError('protocol', `a request is larger than ${MOST_MESSAGE} bytes`)
     for (;;) {
-      signal?.throwIfAborted()
-      if (this.#lost !== undefined) throw this.#lost.error
+      this.#assertWanted(signal)
       if (!this.#output.isReady) await this.#output.ready()
       else if (this.#streams.size < MOST_STREAMS && this.#unansweredBytes + message.length <= MOST_UNANSWERED) break
       else await new Promise<void>((resolve) => this.#waiting.push(resolve))
@@ -102,7 +101,7 @@ export class Requests {
         signal?.removeEventListener('abort', onAbort)
         this.#streams.delete(id)
         this.#unansweredBytes -= requestBytes
-        this.#wakeAll()
+        this.#wakeNext()
       },
     })
     signal?.addEventListener('abort', onAbort, { once: true })
@@ -111,10 +110,15 @@ export class Requests {
     return stream
   }
 
-  #wakeAll(): void {
-    const waiting = this.#waiting
-    this.#waiting = []
-    for (const wake of waiting) wake()
+  #assertWanted(signal: AbortSignal | undefined): void {
+    if (signal?.aborted !== true && this.#lost === undefined) return
+    this.#wakeNext()
+    throw this.#lost === undefined ? signal?.reason : this.#lost.error
+  }
+
+  /** Of many that wait, each end of a request admits one. */
+  #wakeNext(): void {
+    this.#waiting.shift()?.()
   }
 }
 
