@@ -1,7 +1,6 @@
-import { chmodSync, chownSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import type { NetworkFaults } from '../faults/network-proxy.ts'
-import { NetworkProxy } from '../faults/network-proxy.ts'
+import { NetworkProxy, type NetworkFaults } from '../faults/network-proxy.ts'
 import {
   atEnd,
   describeRun,
@@ -14,6 +13,7 @@ import {
   type RunResult,
   type TestUser,
 } from '../processes/test-user.ts'
+import { allProcesses } from '../processes/processes.ts'
 import { PGBACKREST } from '../processes/programs.ts'
 import { makeKey, Sshd } from './sshd.ts'
 import { canSwitchUsers, systemUser } from './os-users.ts'
@@ -112,8 +112,8 @@ export interface HostsOptions {
 
 /**
  * PostgreSQL's host and a repository host, connected by ssh in both directions. Their names for ssh are `pg-host` and
- * `repo-host`. With `-forced` after the name the key is the one of pgBackRest's guide, whose entry runs `pgts` with the
- * arguments of the client. Needs root.
+ * `repo-host`. With `-direct` after the name they are reached without the network between them. With `-forced` the key
+ * is the one of pgBackRest's guide, whose entry runs `pgts` with the arguments of the client. Needs root.
  */
 export class Hosts implements AsyncDisposable {
   private constructor(
@@ -147,8 +147,14 @@ export class Hosts implements AsyncDisposable {
     )
     const proxy =
       network === undefined ? undefined : await NetworkProxy.start({ host: '127.0.0.1', port: sshd.port }, network)
-    for (const host of both) writeClient(host, proxy?.port ?? sshd.port, sshd.hostKey)
+    for (const host of both) writeClient(host, sshd, proxy?.port ?? sshd.port)
     return new Hosts(dir, postgres, repository, sshd, proxy)
+  }
+
+  /** Process ids of the programs that serve a connection at this host, also after sshd has ended. */
+  servingProcesses(host: TestHost): number[] {
+    const served = allProcesses().filter(({ args }) => args.at(-1)?.endsWith(':remote') === true)
+    return served.map(({ pid }) => pid).filter((pid) => environmentOf(pid).includes(host.configFile))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -157,13 +163,23 @@ export class Hosts implements AsyncDisposable {
   }
 }
 
-function writeClient(host: TestHost, port: number, hostKey: string): void {
+function environmentOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, 'utf8')
+  } catch {
+    return ''
+  }
+}
+
+function writeClient(host: TestHost, { port: directPort, hostKey }: Sshd, port: number): void {
   const ssh = join(host.dir, 'ssh')
   host.write('ssh/known_hosts', `test ${hostKey}\n`)
   host.write(
     'ssh/config',
     `Host *-forced
   IdentityFile ${ssh}/forced
+Host *-direct
+  Port ${directPort}
 Host *
   HostName 127.0.0.1
   Port ${port}

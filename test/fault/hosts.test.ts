@@ -1,0 +1,117 @@
+import { readdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { LEAVE_AFTER_MS } from '../../src/remote/limits.ts'
+import { canSwitchUsers, Hosts } from '../support/hosts/hosts.ts'
+import { startCluster, type Cluster } from '../support/postgres/postgres.ts'
+import type { RunResult } from '../support/processes/test-user.ts'
+import { until } from '../support/until.ts'
+
+/** Positions at which each connection of a command is cut, in each direction. */
+const CUTS = process.env['PGTS_TEST_CUTS'] === 'all' ? 25 : 2
+const STANZA = '--stanza=main'
+
+describe.runIf(canSwitchUsers)('a command whose connections to the repository host are cut', () => {
+  let hosts: Hosts
+  let cluster: Cluster
+  beforeAll(async () => {
+    hosts = await Hosts.start({ network: {} })
+    const { postgres, repository } = hosts
+    // The server archives without the network that is cut.
+    const archive = `${postgres.dir}/bin/pgts --config=${postgres.dir}/archive.conf ${STANZA} archive-push %p`
+    cluster = await startCluster({ conf: { archive_mode: 'on', archive_command: archive } })
+    repository.configure({ global: { 'repo1-path': `${repository.dir}/repo` } })
+    postgres.configure({
+      global: {
+        'cmd-ssh': `${postgres.dir}/bin/ssh`,
+        'repo1-host': 'repo-host',
+        'repo1-host-user': repository.user.name,
+        'repo1-host-cmd': `${repository.dir}/bin/pgts`,
+        'repo1-retention-full': '2',
+        'process-max': '2',
+        'start-fast': 'y',
+      },
+      main: {
+        'pg1-path': cluster.dataDir,
+        'pg1-socket-path': cluster.socketDir,
+        'pg1-port': String(cluster.port),
+      },
+    })
+    const config = readFileSync(postgres.configFile, 'utf8')
+    postgres.write('archive.conf', config.replace('repo1-host=repo-host\n', 'repo1-host=repo-host-direct\n'))
+    await postgres.pgtsOk(STANZA, 'stanza-create')
+  })
+  afterAll(async () => {
+    await cluster.stop('immediate')
+    await hosts[Symbol.asyncDispose]()
+  })
+
+  /** The bytes of a run that is not cut. */
+  async function bytesOf(args: readonly string[]): Promise<Readonly<Record<'up' | 'down', number>>> {
+    const { counters } = hosts.network!
+    const { upBytes, downBytes } = counters
+    await hosts.postgres.pgtsOk(...args)
+    return { up: counters.upBytes - upBytes, down: counters.downBytes - downBytes }
+  }
+
+  /**
+   * Runs a command for each cut, and requires that it ends by itself with an exit code of its own, that no process is
+   * left at the other end, and that the next run succeeds.
+   */
+  async function cutAll(args: readonly string[], again: () => Promise<unknown>, prepare?: () => void): Promise<void> {
+    prepare?.()
+    const bytes = await bytesOf(args)
+    const results: RunResult[] = []
+    for (const direction of ['up', 'down'] as const) {
+      for (let cut = 1; cut <= CUTS; cut++) {
+        prepare?.()
+        const everyBytes = Math.floor((bytes[direction] * cut) / (CUTS + 1))
+        hosts.network!.set({ strike: { direction, everyBytes, how: cut % 2 === 0 ? 'close' : 'reset', times: 1 } })
+        const result = await hosts.postgres.pgts(args)
+        expect(hosts.network!.counters.struck).toBe(1)
+        hosts.network!.set({})
+        results.push(result)
+        expect([result.timedOut, result.signal]).toEqual([false, null])
+        // 0: a worker has repeated its job over a new connection.
+        expect([0, 49, 50]).toContain(result.code)
+        if (result.code !== 0) expect(result.stdout + result.stderr).toMatch(/on 'repo-host'/)
+        await until('the end of the programs there', () => hosts.servingProcesses(hosts.repository).length === 0, {
+          deadlineMs: LEAVE_AFTER_MS + 10_000,
+        })
+        await again()
+      }
+    }
+    expect(results.filter(({ code }) => code !== 0).length).toBeGreaterThan(0)
+  }
+
+  test('info reports the lost connection', async () => {
+    await hosts.postgres.pgtsOk(STANZA, 'backup')
+    await cutAll([STANZA, 'info'], () => hosts.postgres.pgtsOk(STANZA, 'info'))
+  })
+
+  test('backup leaves no lock, and the next one succeeds', async () => {
+    await cutAll([STANZA, '--type=full', 'backup'], () => hosts.postgres.pgtsOk(STANZA, '--type=full', 'backup'))
+    const { stdout } = await hosts.postgres.pgts([STANZA, 'verify'])
+    expect(stdout).toContain('status: ok')
+  })
+
+  test('archive-push leaves no incomplete file, and the next one stores the segment', async () => {
+    const directory = join(hosts.repository.dir, 'repo/archive/main/15-1')
+    const archived = () =>
+      readdirSync(directory, { recursive: true, encoding: 'utf8' }).filter((name) => /\/[0-9A-F]{24}[^/]*$/.test(name))
+    await cluster.query('select pg_switch_wal()')
+    const [stored] = archived().sort().slice(-1)
+    const segment = /[0-9A-F]{24}/.exec(stored!.split('/')[1]!)![0]
+    const push = [STANZA, 'archive-push', join(cluster.dataDir, 'pg_wal', segment)]
+    await cutAll(
+      push,
+      async () => {
+        await hosts.postgres.pgtsOk(...push)
+        expect(archived().filter((name) => name.includes(segment)).length).toBe(1)
+      },
+      () => {
+        for (const name of archived()) if (name.includes(segment)) rmSync(join(directory, name))
+      },
+    )
+  })
+})
