@@ -74,8 +74,8 @@ export class ServedLocks implements AsyncDisposable {
         }
         return { place: hostPlace(lockPath) ?? null }
       }),
-      onCall(heldVerb, async () => {
-        await this.#untilReleased()
+      onCall(heldVerb, async (_, { signal }) => {
+        await this.#untilReleased(AbortSignal.any([this.#place.signal, signal]))
         return {}
       }),
       onCall(progressVerb, async ({ repoKey, ...progress }) => {
@@ -90,8 +90,7 @@ export class ServedLocks implements AsyncDisposable {
     ]
   }
 
-  #untilReleased(): Promise<void> {
-    const { signal } = this.#place
+  #untilReleased(signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       const onAbort = () => reject(signal.reason as Error)
       if (signal.aborted) return onAbort()
