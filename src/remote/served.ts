@@ -67,6 +67,8 @@ export class ServedStream implements ServedRequest {
   async begin(fields: Value): Promise<BodySender> {
     await this.#send(FRAME.answer, fields, true)
     this.#state = 'body'
+    // The caller may have cancelled, or the connection ended, while this waited for room.
+    this.call.signal.throwIfAborted()
     this.#sender = new BodySender(this.#output, this.#id)
     return this.#sender
   }

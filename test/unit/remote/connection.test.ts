@@ -224,6 +224,24 @@ describe('a download', () => {
     await expect((async () => await download.next())()).rejects.toMatchObject({ code: 'file-read' })
   })
 
+  test('that is cancelled before its answer ends at the other end', async () => {
+    const [started, release, closed] = [deferred(), deferred(), deferred()]
+    const late = onDownload(get, async ({ size }) => {
+      started.resolve()
+      await release.promise
+      return { answer: { size }, body: { ...zeros(Infinity), [Symbol.asyncDispose]: async () => closed.resolve() } }
+    })
+    await using pair = await connectionPair({ serving: { handlers: [late, adding] } })
+    const abort = new AbortController()
+    const download = pair.caller.download(get, { size: 0 }, { signal: abort.signal })
+    await started.promise
+    abort.abort(new PgtsError('term', 'terminated'))
+    await pair.caller.ping()
+    release.resolve()
+    await expect(download).rejects.toThrow('terminated')
+    await closed.promise
+  })
+
   test('that is not read to its end closes its source', async () => {
     const closed = deferred()
     const endless = onDownload(get, async ({ size }) => ({
