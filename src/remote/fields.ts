@@ -5,6 +5,8 @@ import type { Value, ValueMap } from './value.ts'
 
 /** The type of a field or message: declared once, it converts in both directions. */
 export interface Schema<T> {
+  /** Its type as text; a test compares those of all verbs with the ones of each protocol number. */
+  readonly shape: string
   encode(value: T): Value
   /** @throws protocol if the value has another type, or an unknown or missing field */
   decode(value: Value): T
@@ -14,17 +16,20 @@ export type TypeOf<S> = S extends Schema<infer T> ? T : never
 
 /** Valid Unicode. For file names and everything else that can be any bytes: `name`, `byteString`. */
 export const text: Schema<string> = {
+  shape: 'text',
   encode: (value) => value,
   decode: (value) => (typeof value === 'string' ? value : wrong('text', value)),
 }
 
 export const byteString: Schema<ByteString> = {
+  shape: 'byteString',
   encode: (value) => Buffer.from(value, 'latin1'),
   decode: (value) => asBytes(bytesOf(value).toString('latin1')),
 }
 
 /** A file name or path. */
 export const name: Schema<ByteString> = {
+  shape: 'name',
   encode: byteString.encode,
   decode: (value) => {
     if (bytesOf(value).length > MOST_NAME) throw invalid(`a name has more than ${MOST_NAME} bytes`)
@@ -33,21 +38,24 @@ export const name: Schema<ByteString> = {
 }
 
 /** Decoded it is a view of the message. */
-export const binary: Schema<Uint8Array> = { encode: (value) => value, decode: bytesOf }
+export const binary: Schema<Uint8Array> = { shape: 'binary', encode: (value) => value, decode: bytesOf }
 
 export const bool: Schema<boolean> = {
+  shape: 'bool',
   encode: (value) => value,
   decode: (value) => (typeof value === 'boolean' ? value : wrong('boolean', value)),
 }
 
 /** A safe integer. */
 export const integer: Schema<number> = {
+  shape: 'integer',
   encode: (value) => value,
   decode: (value) => (Number.isSafeInteger(value) ? (value as number) : wrong('integer', value)),
 }
 
 /** From -2^63 to 2^64 - 1. */
 export const int64: Schema<bigint> = {
+  shape: 'int64',
   encode: (value) => value,
   decode: (value) =>
     typeof value === 'bigint' ? value : Number.isSafeInteger(value) ? BigInt(value as number) : wrong('integer', value),
@@ -55,15 +63,17 @@ export const int64: Schema<bigint> = {
 
 /** Any number, for example milliseconds with a fraction. */
 export const real: Schema<number> = {
+  shape: 'real',
   encode: (value) => value,
   decode: (value) => (typeof value === 'number' ? value : wrong('number', value)),
 }
 
 /** Not interpreted. A bigint that is safe as a number is decoded as a number. */
-export const any: Schema<Value> = { encode: (value) => value, decode: (value) => value }
+export const any: Schema<Value> = { shape: 'any', encode: (value) => value, decode: (value) => value }
 
 export function nullable<T>(of: Schema<T>): Schema<T | null> {
   return {
+    shape: `${of.shape}|null`,
     encode: (value) => (value === null ? null : of.encode(value)),
     decode: (value) => (value === null ? null : of.decode(value)),
   }
@@ -72,6 +82,7 @@ export function nullable<T>(of: Schema<T>): Schema<T | null> {
 /** @param most number of items that are accepted */
 export function list<T>(of: Schema<T>, most = Infinity): Schema<readonly T[]> {
   return {
+    shape: `[${of.shape}]`,
     encode: (items) => items.map((item) => of.encode(item)),
     decode: (value) => {
       if (!Array.isArray(value)) return wrong('list', value)
@@ -85,6 +96,9 @@ export function list<T>(of: Schema<T>, most = Infinity): Schema<readonly T[]> {
 export function choice<const C extends Readonly<Record<string, number>>>(numbers: C): Schema<keyof C & string> {
   const words = new Map<Value, keyof C & string>(Object.entries(numbers).map(([word, number]) => [number, word]))
   return {
+    shape: Object.entries(numbers)
+      .map(([word, number]) => `${number}=${word}`)
+      .join('|'),
     encode: (word) => numbers[word]!,
     decode: (value) => words.get(value) ?? wrong(`one of ${[...words.values()].join(', ')}`, value),
   }
@@ -123,6 +137,7 @@ export function record<const F extends Readonly<Record<string, unknown>>>(fields
     .map(([property, row]) => ({ property, ...row }))
     .sort((a, b) => a.key - b.key)
   return {
+    shape: `{${rows.map(({ key, property, of, isOptional }) => `${key} ${property}${isOptional ? '?' : ''}: ${of.shape}`).join(', ')}}`,
     encode: (value) => {
       const encoded = new Map<number, Value>()
       for (const { property, key, of } of rows) {
@@ -164,6 +179,7 @@ export function variant<const V extends Readonly<Record<string, readonly [number
 ): Schema<VariantOf<V>> {
   const rows = Object.entries(variants as unknown as Variants).map(([kind, [number, of]]) => ({ kind, number, of }))
   return {
+    shape: `<${rows.map(({ number, kind, of }) => `${number} ${kind}: ${of.shape}`).join(', ')}>`,
     encode: ({ kind, value }) => {
       const row = rows.find((candidate) => candidate.kind === kind)!
       return [row.number, row.of.encode(value)]
@@ -174,6 +190,15 @@ export function variant<const V extends Readonly<Record<string, readonly [number
       if (row === undefined || content === undefined) return wrong('variant', value)
       return { kind: row.kind, value: row.of.decode(content) } as VariantOf<V>
     },
+  }
+}
+
+/** A type that is sent as another one. `decode` may reject it. */
+export function sentAs<T, S>(of: Schema<S>, encode: (value: T) => S, decode: (sent: S) => T): Schema<T> {
+  return {
+    shape: of.shape,
+    encode: (value) => of.encode(encode(value)),
+    decode: (value) => decode(of.decode(value)),
   }
 }
 

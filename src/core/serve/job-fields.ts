@@ -9,9 +9,11 @@ import {
   nothing,
   optional,
   record,
+  sentAs,
   text,
   variant,
   type Schema,
+  type TypeOf,
 } from '../../remote/fields.ts'
 import type { StoredBlocks } from '../block/read.ts'
 import type { CopiedFile, CopyFileJob, CopyFilesJob, StoredContent } from '../backup/copy-job.ts'
@@ -64,16 +66,16 @@ export const copyFilesJob: Schema<CopyFilesJob> = record({
 })
 
 /** Block numbers: the first and the last of each range. */
-const pageErrors: Schema<NonNullable<PageCheckResult['errors']>> = {
-  encode: (errors) => list(integer).encode(errors.flatMap((one) => (typeof one === 'number' ? [one, one] : [...one]))),
-  decode: (value) => {
-    const flat = list(integer).decode(value)
+const pageErrors = sentAs<NonNullable<PageCheckResult['errors']>, readonly number[]>(
+  list(integer),
+  (errors) => errors.flatMap((one) => (typeof one === 'number' ? [one, one] : [...one])),
+  (flat) => {
     if (flat.length % 2 !== 0) throw new PgtsError('protocol', 'a range of page errors has no end')
     const errors: (number | readonly [number, number])[] = []
     for (let i = 0; i < flat.length; i += 2) errors.push(flat[i] === flat[i + 1] ? flat[i]! : [flat[i]!, flat[i + 1]!])
     return errors
   },
-}
+)
 
 const storedContent: Schema<StoredContent> = record({
   sizeBytes: field(1, integer),
@@ -94,17 +96,15 @@ const copiedOrNot = variant({
   copied: [5, storedContent],
 })
 
-const copiedFile: Schema<CopiedFile> = {
-  encode: (copied) => {
-    if (copied.outcome !== 'copied') return copiedOrNot.encode({ kind: copied.outcome, value: {} })
+const copiedFile = sentAs<CopiedFile, TypeOf<typeof copiedOrNot>>(
+  copiedOrNot,
+  (copied) => {
+    if (copied.outcome !== 'copied') return { kind: copied.outcome, value: {} }
     const { outcome: kind, ...value } = copied
-    return copiedOrNot.encode({ kind, value })
+    return { kind, value }
   },
-  decode: (encoded) => {
-    const { kind, value } = copiedOrNot.decode(encoded)
-    return kind === 'copied' ? { outcome: kind, ...value } : { outcome: kind }
-  },
-}
+  ({ kind, value }) => (kind === 'copied' ? { outcome: kind, ...value } : { outcome: kind }),
+)
 
 /** In the order of the job's files. */
 export const copiedFiles: Schema<readonly CopiedFile[]> = list(copiedFile)
