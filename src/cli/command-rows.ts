@@ -212,6 +212,18 @@ export const commandRows: CommandRows = {
       return { ...(await reportOutcome('restore', restored, output)), result: restoreResult(restored) }
     },
   }),
+  server: row<'server', void>({
+    load: async () => {
+      const [{ server }, { openServerPorts }] = await Promise.all([
+        loadModule(() => import('../commands/server.ts')),
+        loadModule(() => import('./server/ports.ts')),
+      ])
+      return (ctx, launcher) => server(ctx, openServerPorts(ctx, launcher))
+    },
+  }),
+  'server-ping': row({
+    load: async () => (await loadModule(() => import('../commands/server-ping.ts'))).serverPing,
+  }),
   'stanza-create': row({
     load: async () => (await loadModule(() => import('../commands/stanza-create.ts'))).stanzaCreate,
     render: async (report, { options }) => reportOutcome('stanza-create', report, options.output),

@@ -1,7 +1,7 @@
 import type { ResolvedValue } from '../config/evaluate.ts'
 import { groupOf, optionRow } from '../config/option-table.ts'
 import type { AnyResolved } from '../config/resolve.ts'
-import type { HostDescription } from '../remote/host.ts'
+import type { HostDescription, Transport } from '../remote/host.ts'
 import { PgtsError } from '../util/error.ts'
 import { repoId } from '../util/repo-id.ts'
 import { execId } from './exec-id.ts'
@@ -28,8 +28,6 @@ export function hostOf(resolved: AnyResolved, kind: 'pg' | 'repo', key: number):
   if (host === undefined) return undefined
   const { ioTimeout = IO_TIMEOUT_MS, stanza } = options
   const protocolTimeout = ('protocolTimeout' in options ? options.protocolTimeout : undefined) ?? PROTOCOL_TIMEOUT_MS
-  const port = given('host-port')
-  const hostCommandOption = `${prefix}-host-cmd`
   const open = {
     kind,
     command,
@@ -39,19 +37,40 @@ export function hostOf(resolved: AnyResolved, kind: 'pg' | 'repo', key: number):
     ioTimeoutMs: ioTimeout,
     protocolTimeoutMs: protocolTimeout,
   }
+  const transport = given('host-type') === 'tls' ? tlsTransport(resolved, prefix) : sshTransport(resolved, kind, key)
+  return { host, hostCommandOption: `${prefix}-host-cmd`, transport, open }
+}
+
+/** The other host receives no options: it uses its own. */
+function tlsTransport(resolved: AnyResolved, prefix: string): Transport {
+  const { values } = resolved
   return {
-    host,
-    hostCommandOption,
-    transport: {
-      kind: 'ssh',
-      program: textOf(values.get('cmd-ssh')?.value) ?? 'ssh',
-      user: required(resolved, `${prefix}-host-user`),
-      port: typeof port === 'number' ? port : undefined,
-      command: required(resolved, hostCommandOption),
-      args: [...argumentsFor(resolved, kind, key).sort(), `${command}:remote`],
-    },
-    open,
+    kind: 'tls',
+    port: portOf(resolved, prefix) ?? 8432,
+    caFile: textOf(values.get(`${prefix}-host-ca-file`)?.value),
+    caPath: textOf(values.get(`${prefix}-host-ca-path`)?.value),
+    certFile: required(resolved, `${prefix}-host-cert-file`),
+    keyFile: required(resolved, `${prefix}-host-key-file`),
+    option: `${prefix}-host`,
   }
+}
+
+function sshTransport(resolved: AnyResolved, kind: 'pg' | 'repo', key: number): Transport {
+  const { command, values } = resolved
+  const prefix = `${kind}${key}`
+  return {
+    kind: 'ssh',
+    program: textOf(values.get('cmd-ssh')?.value) ?? 'ssh',
+    user: required(resolved, `${prefix}-host-user`),
+    port: portOf(resolved, prefix),
+    command: required(resolved, `${prefix}-host-cmd`),
+    args: [...argumentsFor(resolved, kind, key).sort(), `${command}:remote`],
+  }
+}
+
+function portOf({ values }: AnyResolved, prefix: string): number | undefined {
+  const port = values.get(`${prefix}-host-port`)?.value
+  return typeof port === 'number' ? port : undefined
 }
 
 function argumentsFor(resolved: AnyResolved, kind: 'pg' | 'repo', key: number): string[] {

@@ -9,6 +9,14 @@ const SAME_SIGNAL_MS = 1000
 /** Time for a command to end after its launcher has ended. */
 const ALONE_MS = 5000
 
+let hangUp: (() => void) | undefined
+
+/** Calls back for each SIGHUP, also if the caller ignores it, until disposed: then it ends the process again. */
+export function onHangUp(act: () => void): Disposable {
+  hangUp = act
+  return { [Symbol.dispose]: () => void (hangUp = undefined) }
+}
+
 /** The first signal aborts the command, a second one exits at once. Signals that the caller ignores stay ignored. */
 export function listenForSignals(launch: Launch): { readonly signal: AbortSignal } {
   const controller = new AbortController()
@@ -16,6 +24,7 @@ export function listenForSignals(launch: Launch): { readonly signal: AbortSignal
   let first: { readonly name: string; readonly atMs: number } | undefined
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) {
     process.on(name, () => {
+      if (name === 'SIGHUP' && hangUp !== undefined) return hangUp()
       if (launch.ignored.includes(name)) return
       const atMs = performance.now()
       if (first === undefined) first = { name, atMs }

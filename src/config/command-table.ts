@@ -248,17 +248,19 @@ export const commandTable = defineCommands({
     implemented: true,
   },
   server: {
-    summary: 'Answer pgbackrest on other hosts over TLS.',
+    summary: 'Serve repositories and clusters of this host over TLS.',
     remote: { usage: 'STANZA,...', min: 1, max: 1 },
     logFile: true,
     frameLevel: 'info',
     stanza: 'none',
+    implemented: true,
   },
   'server-ping': {
     summary: 'Check whether a TLS server answers.',
     parameters: { usage: '[HOST]', min: 0, max: 1 },
     frameLevel: 'info',
     stanza: 'none',
+    implemented: true,
   },
   'stanza-create': {
     summary: 'Prepare the repositories for a cluster.',

@@ -1,11 +1,12 @@
 import { threadId } from 'node:worker_threads'
 import { loadModule } from '../util/load-module.ts'
 import type { Logger } from '../util/log.ts'
-import type { Channel } from './channel.ts'
+import { socketChannel, type Channel } from './channel.ts'
 import { connect } from './connect.ts'
 import type { Connection, Handler, RemoteLog } from './connection.ts'
 import { openVerb, type OpenAnswer, type OpenRequest } from './open.ts'
 import type { SshTarget } from './ssh.ts'
+import type { TlsTarget } from './tls/connect-tls.ts'
 
 /** A process on another host as plain data, so that each thread can open its own connection. */
 export interface HostDescription {
@@ -16,8 +17,10 @@ export interface HostDescription {
   readonly open: Omit<OpenRequest, 'process'>
 }
 
-/** `args` without `--process`. */
-export type Transport = { readonly kind: 'ssh' } & Omit<SshTarget, 'process' | 'host'>
+/** How the process is reached. `args` of ssh without `--process`. */
+export type Transport =
+  | ({ readonly kind: 'ssh' } & Omit<SshTarget, 'process' | 'host'>)
+  | ({ readonly kind: 'tls' } & Omit<TlsTarget, 'host'>)
 
 export interface OpenedHost {
   readonly connection: Connection
@@ -35,7 +38,7 @@ export interface OpenHostOptions {
 export async function openHost(description: HostDescription, options: OpenHostOptions = {}): Promise<OpenedHost> {
   const { host, hostCommandOption, open } = description
   const { ioTimeoutMs, protocolTimeoutMs } = open
-  const channel = await openChannel(description)
+  const channel = await openChannel(description, options.signal)
   const connection = await connect(channel, { ...options, host, hostCommandOption, ioTimeoutMs, protocolTimeoutMs })
   try {
     return { connection, answer: await connection.call(openVerb, { ...open, process: threadId }, options) }
@@ -50,7 +53,12 @@ export function logTo(log: Logger): (record: RemoteLog) => void {
   return ({ level, message }) => log[level](message)
 }
 
-async function openChannel({ host, transport }: HostDescription): Promise<Channel> {
+async function openChannel({ host, transport, open }: HostDescription, signal?: AbortSignal): Promise<Channel> {
+  if (transport.kind === 'tls') {
+    const { connectTls } = await loadModule(() => import('./tls/connect-tls.ts'))
+    const socket = await connectTls({ ...transport, host }, { ioTimeoutMs: open.ioTimeoutMs, signal })
+    return socketChannel(socket, `remote-${threadId} tls protocol on '${host}'`)
+  }
   const { kind: _, args, ...target } = transport
   const { openSsh } = await loadModule(() => import('./ssh.ts'))
   return openSsh({ ...target, host, process: threadId, args: withProcess(args) })

@@ -14,14 +14,12 @@ export const repoHostOptions = defineOptions({
     type: 'string',
     commands: REPO,
     depend: { option: 'repo-host-type', values: ['tls'] },
-    support: 'refuse',
   },
   'repo-host-ca-path': {
     summary: 'Directory of CA certificates that verify that host.',
     type: 'string',
     commands: REPO,
     depend: { option: 'repo-host-type', values: ['tls'] },
-    support: 'refuse',
   },
   'repo-host-cert-file': {
     summary: 'Client certificate for that host.',
@@ -29,7 +27,6 @@ export const repoHostOptions = defineOptions({
     commands: REPO,
     required: true,
     depend: { option: 'repo-host-type', values: ['tls'] },
-    support: 'refuse',
   },
   'repo-host-cmd': {
     summary: 'The program on that host.',
@@ -67,7 +64,6 @@ export const repoHostOptions = defineOptions({
     commands: REPO,
     required: true,
     depend: { option: 'repo-host-type', values: ['tls'] },
-    support: 'refuse',
   },
   'repo-host-port': {
     summary: 'Port on that host.',
@@ -85,7 +81,6 @@ export const repoHostOptions = defineOptions({
     choices: ['ssh', 'tls'],
     default: 'ssh',
     depend: { option: 'repo-host' },
-    support: { tls: 'refuse' },
   },
   'repo-host-user': {
     summary: 'User on that host.',

@@ -7,35 +7,30 @@ export const serverOptions = defineOptions({
     type: 'string',
     commands: ['server', 'server-ping'],
     default: 'localhost',
-    support: 'refuse',
   },
   'tls-server-auth': {
     summary: 'Clients that may connect: certificate name=stanzas.',
     type: 'hash',
     commands: ['server'],
     required: true,
-    support: 'refuse',
   },
   'tls-server-ca-file': {
     summary: 'CA certificates that verify clients.',
     type: 'path',
     commands: ['server'],
     required: true,
-    support: 'refuse',
   },
   'tls-server-cert-file': {
     summary: 'Certificate of the server.',
     type: 'path',
     commands: ['server'],
     required: true,
-    support: 'refuse',
   },
   'tls-server-key-file': {
     summary: 'Private key of the server.',
     type: 'path',
     commands: ['server'],
     required: true,
-    support: 'refuse',
   },
   'tls-server-port': {
     summary: 'Port to listen on.',
@@ -43,6 +38,5 @@ export const serverOptions = defineOptions({
     commands: ['server', 'server-ping'],
     range: [1, 65535],
     default: 8432,
-    support: 'refuse',
   },
 })

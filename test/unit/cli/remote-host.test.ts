@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { execId } from '../../../src/cli/exec-id.ts'
 import { repositoryHost } from '../../../src/cli/remote-host.ts'
+import type { Transport } from '../../../src/remote/host.ts'
 import { sshArguments } from '../../../src/remote/ssh.ts'
-import { ini, resolving } from '../config/resolving.ts'
+import { failureOf, ini, resolving } from '../config/resolving.ts'
 
 const GLOBAL = `[global]
 repo2-host=backup1
@@ -18,6 +19,8 @@ io-timeout=9s
 `
 const MAIN = '[main]\npg1-path=/pg\npg1-port=5555\n'
 
+type Ssh = Extract<Transport, { kind: 'ssh' }>
+
 async function hostFor(line: string, more = ''): Promise<ReturnType<typeof repositoryHost>> {
   return repositoryHost(await resolving(line, ini(`${GLOBAL}${more}${MAIN}`)), 2)
 }
@@ -26,7 +29,7 @@ describe('the process of a repository host', () => {
   test('is started by the command line of pgbackrest, without secrets and without paths of this host', async () => {
     const host = await hostFor('archive-push --stanza=main --config=/c/x.conf pg_wal/1', 'repo2-host-cmd=pgbackrest\n')
     const { transport } = host!
-    expect(sshArguments({ ...transport, host: 'backup1', process: 0 })).toEqual([
+    expect(sshArguments({ ...(transport as Ssh), host: 'backup1', process: 0 })).toEqual([
       ...['-o', 'LogLevel=error', '-o', 'Compression=no', '-o', 'PasswordAuthentication=no'],
       'pgbackrest@backup1',
       `pgbackrest --exec-id=${execId()} --io-timeout=9s --log-level-console=off --log-level-file=off ` +
@@ -53,6 +56,26 @@ describe('the process of a repository host', () => {
     const more = 'repo2-host-config=/etc/other.conf\nrepo2-host-user=bob\nrepo2-host-port=2222\ncmd-ssh=/opt/ssh\n'
     const { transport } = (await hostFor('info', more))!
     expect(transport).toMatchObject({ user: 'bob', port: 2222, program: '/opt/ssh' })
-    expect(transport.args).toContain('--config=/etc/other.conf')
+    expect((transport as Ssh).args).toContain('--config=/etc/other.conf')
+  })
+
+  test('is reached by TLS with the files that the options name, and receives no options', async () => {
+    const files = ['cert', 'key', 'ca'].map((name) => `repo2-host-${name}-file=/tls/db1.${name}\n`)
+    const { transport } = (await hostFor('info', `repo2-host-type=tls\n${files.join('')}`))!
+    expect(transport).toEqual({
+      kind: 'tls',
+      port: 8432,
+      caFile: '/tls/db1.ca',
+      caPath: undefined,
+      certFile: '/tls/db1.cert',
+      keyFile: '/tls/db1.key',
+      option: 'repo2-host',
+    })
+  })
+
+  test('needs a certificate and a key for TLS', async () => {
+    const { code, message } = await failureOf('info', ini(`${GLOBAL}repo2-host-type=tls\n${MAIN}`))
+    expect(code).toBe('option-required')
+    expect(message).toBe('info needs repo2-host-cert-file')
   })
 })

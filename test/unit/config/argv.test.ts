@@ -59,7 +59,6 @@ describe('the command in a command line', () => {
     [['backup:async'], 'command-invalid', 'backup:async is not a command', 'write backup'],
     [['archive-push:local', 'x'], 'command-invalid', 'is not a command', 'write archive-push'],
     [['archive-push:async'], 'param-required', 'archive-push needs WAL-DIRECTORY', ''],
-    [['server'], 'command-invalid', 'command server is not supported yet', 'use pgbackrest server'],
     [['--stanza=x'], 'command-required', 'there are options but no command', 'pgts help'],
     [['info', '--version'], 'option-invalid', 'option --version is not valid for command info', 'write pgts version'],
     [['info', 'extra'], 'param-invalid', "invalid parameter 'extra' for command info", 'options only'],

@@ -10,7 +10,6 @@ describe('options that pgts does not support yet', () => {
   test.each([
     ['repo1-type=sftp\nrepo1-sftp-private-key-passphrase=geheim', 'repo1-type=sftp'],
     ['repo2-type=cifs', 'repo2-type=cifs'],
-    ['repo1-host=backup\nrepo1-host-type=tls', 'repo1-host-type=tls'],
   ])('%s is refused', async (lines, words) => {
     const error = await failureOf('backup --stanza=main', conf(lines))
     expect(error.code).toBe('feature-not-supported')
@@ -69,8 +68,8 @@ describe('options that pgts does not support yet', () => {
     expect(resolved).toMatchObject({ warnings: [], options: { delta: true } })
   })
 
-  test('for TLS and SFTP are refused, not ignored', () => {
-    const names = optionNames.filter((name) => /^repo-sftp|^(?:repo|pg)-host-(?:ca|cert|key|type)/.test(name))
+  test('for SFTP are refused, not ignored', () => {
+    const names = optionNames.filter((name) => name.startsWith('repo-sftp'))
     for (const name of names) expect(JSON.stringify(optionRow(name).support), name).toContain('refuse')
   })
 })

@@ -1,4 +1,6 @@
-import { chmodSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { X509Certificate } from 'node:crypto'
+import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo, type Server } from 'node:net'
 import { join } from 'node:path'
 import type { TLSSocket } from 'node:tls'
@@ -7,6 +9,7 @@ import { acceptTls, identityOf, type PeerIdentity } from '../../../src/remote/tl
 import { connectTls, connectUnverified, type TlsTarget } from '../../../src/remote/tls/connect-tls.ts'
 import { readKeyPair } from '../../../src/util/key-pair.ts'
 import { TestAuthority, type IssuedCertificate } from '../../support/hosts/certificates.ts'
+import { shellBlocks } from '../../support/run/doc-blocks.ts'
 import { makeTestDir } from '../../support/processes/test-user.ts'
 
 const dir = makeTestDir('tls')
@@ -200,4 +203,20 @@ test('a key of another certificate is [095], and a text is [028]', async () => {
   writeFileSync(text, 'not a certificate\n', { mode: 0o600 })
   await expect(pairOf({ ...client, certFile: text })).rejects.toMatchObject({ code: 'file-invalid' })
   await expect(pairOf({ ...client, keyFile: text })).rejects.toMatchObject({ code: 'crypto' })
+})
+
+test('the commands of the guide make certificates for their hosts, whose keys are accepted', async () => {
+  const made = join(dir, 'guide')
+  mkdirSync(made)
+  for (const block of shellBlocks('docs/guide/tls.md', '1. Make certificates'))
+    execFileSync('sh', ['-ec', block], { cwd: made, stdio: 'pipe' })
+  for (const host of ['db1.example.com', 'repo.example.com']) {
+    const [certFile, keyFile] = [join(made, `${host}.crt`), join(made, `${host}.key`)]
+    const { cert } = await pairOf({ certFile, keyFile })
+    expect(new X509Certificate(cert).checkHost(host)).toBe(host)
+    for (const purpose of ['sslclient', 'sslserver'])
+      execFileSync('openssl', ['verify', '-CAfile', join(made, 'ca.crt'), '-purpose', purpose, certFile], {
+        stdio: 'pipe',
+      })
+  }
 })
