@@ -94,6 +94,7 @@ function buildName({ root, work, payload, version, out }: DebOptions): string {
   symlinkSync('pgts', join(tree, 'usr/bin/pgbackrest'))
   mkdirSync(join(tree, 'usr/share/man/man1'), { recursive: true })
   symlinkSync('pgts.1.gz', join(tree, 'usr/share/man/man1/pgbackrest.1.gz'))
+  install(join(files, 'pgbackrest.service'), join(tree, 'lib/systemd/system/pgbackrest.service'))
   install(join(files, 'pgbackrest.logrotate'), join(tree, 'etc/logrotate.d/pgbackrest'))
   install(join(files, 'pgbackrest.conf'), join(tree, 'etc/pgbackrest.conf'))
   writeDocuments(join(tree, 'usr/share/doc/pgts-pgbackrest'), payload, version)

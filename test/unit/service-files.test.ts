@@ -36,6 +36,9 @@ test.skipIf(!isInstalled('systemd-analyze'))('systemd accepts every unit without
     writeFileSync(join(dir, name), textOf(unit).replace('/usr/bin/pgts', pgtsProgram()))
     return name
   })
+  const service = readFileSync(join(files, 'pgbackrest.service'), 'utf8')
+  writeFileSync(join(dir, 'pgbackrest.service'), service.replace('/usr/bin/pgbackrest', pgtsProgram()))
+  names.push('pgbackrest.service')
   const { status, stdout, stderr } = spawnSync(
     'systemd-analyze',
     ['verify', '--man=no', ...names.map((name) => `./${name}`)],
