@@ -31,10 +31,7 @@ export const COMPLETIONS = {
 } as const
 
 /** The commands with a page of their own. */
-export const documentedCommands = commandNames.filter((name) => {
-  const { implemented, internal } = commandRow(name)
-  return implemented === true && internal !== true
-})
+export const documentedCommands = commandNames.filter((name) => commandRow(name).internal !== true)
 
 /** File name and source of each page. */
 export function manPages(version: string): Map<string, string> {

@@ -21,7 +21,7 @@ export const EXIT_CODE_MEANINGS: Record<ErrorCode, string> = {
   'archive-duplicate': 'the segment is archived already, with other content',
   'version-not-supported': 'a PostgreSQL version that pgts does not know, or a Node that is too old',
   'path-create': 'a directory cannot be created',
-  'command-invalid': 'the command is unknown, ambiguous, or not supported yet',
+  'command-invalid': 'the command is unknown or ambiguous',
   'host-connect': 'a host cannot be reached',
   'lock-acquire': 'another process holds the lock, or it cannot be created',
   'backup-mismatch': 'the cluster does not belong to the stanza',

@@ -32,7 +32,6 @@ function commandsPage(): string {
     return [
       `\`${name}${usage}\``,
       row.summary + (row.internal === true ? ' For maintainers.' : ''),
-      row.implemented === true ? 'yes' : 'not yet',
       row.stanza,
       row.locks?.join(', ') ?? '',
       row.logFile === true ? 'yes' : 'only with `--log-level-file` on the command line',
@@ -41,9 +40,8 @@ function commandsPage(): string {
   })
   return page(
     'Commands',
-    'A command may be shortened to a unique prefix. `pgts help COMMAND` lists its options. ' +
-      'For a command that is not supported yet use `pgbackrest` on the same repository.',
-    table(['Command', 'What it does', 'In pgts', '`--stanza`', 'Locks', 'Log file', 'Refused with a stop file'], rows),
+    'A command may be shortened to a unique prefix. `pgts help COMMAND` lists its options.',
+    table(['Command', 'What it does', '`--stanza`', 'Locks', 'Log file', 'Refused with a stop file'], rows),
   )
 }
 

@@ -41,8 +41,6 @@ export interface CommandRow {
   readonly reportsWarnings?: true
   /** For maintainers only: not in the general help. */
   readonly internal?: true
-  /** Absent: a command of pgBackRest that pgts does not have yet. */
-  readonly implemented?: true
 }
 
 const ALL = ['archive', 'backup', 'restore'] as const
@@ -57,13 +55,11 @@ export const commandTable = defineCommands({
     locks: ['backup'],
     frameLevel: 'info',
     stanza: 'required',
-    implemented: true,
   },
   'archive-allow': {
     summary: 'Let a restored cluster archive: it replaces the original.',
     frameLevel: 'info',
     stanza: 'required',
-    implemented: true,
   },
   'archive-get': {
     summary: 'Fetch one WAL segment; PostgreSQL calls it as restore_command.',
@@ -71,7 +67,6 @@ export const commandTable = defineCommands({
     async: { usage: '[WAL-SEGMENT...]', min: 0, max: 100_000 },
     frameLevel: 'info',
     stanza: 'required',
-    implemented: true,
   },
   'archive-push': {
     summary: 'Store one WAL segment; PostgreSQL calls it as archive_command.',
@@ -84,13 +79,11 @@ export const commandTable = defineCommands({
     frameLevel: 'info',
     stanza: 'required',
     stops: true,
-    implemented: true,
   },
   'archive-status': {
     summary: 'Show how WAL gets into the archive: queue, lag, failures.',
     frameLevel: 'debug',
     stanza: 'required',
-    implemented: true,
   },
   backup: {
     summary: 'Back up a cluster.',
@@ -100,33 +93,28 @@ export const commandTable = defineCommands({
     frameLevel: 'info',
     stanza: 'required',
     stops: true,
-    implemented: true,
   },
   check: {
     summary: 'Check that configuration and archiving work.',
     frameLevel: 'info',
     stanza: 'optional',
-    implemented: true,
   },
   completion: {
     summary: 'Print the completion script of a shell.',
     parameters: { usage: 'bash|zsh|fish', min: 1, max: 1 },
     frameLevel: 'debug',
     stanza: 'none',
-    implemented: true,
   },
   demo: {
     summary: 'Back up and restore a server of its own, explained.',
     frameLevel: 'debug',
     stanza: 'none',
-    implemented: true,
   },
   doctor: {
     summary: 'Find what endangers backups, with the next command for each.',
     frameLevel: 'debug',
     stanza: 'optional',
     reportsWarnings: true,
-    implemented: true,
   },
   drill: {
     summary: 'Prove that a backup restores: restore, recover, check, remove.',
@@ -134,7 +122,6 @@ export const commandTable = defineCommands({
     progress: true,
     frameLevel: 'info',
     stanza: 'required',
-    implemented: true,
   },
   expire: {
     summary: 'Remove backups and WAL that retention does not keep.',
@@ -144,46 +131,39 @@ export const commandTable = defineCommands({
     frameLevel: 'info',
     stanza: 'required',
     stops: true,
-    implemented: true,
   },
   help: {
     summary: 'Explain a command, an option or a situation.',
     parameters: { usage: '[COMMAND [OPTION]]', min: 0, max: 2 },
     frameLevel: 'debug',
     stanza: 'none',
-    implemented: true,
   },
   info: {
     summary: 'Show what is in the repositories.',
     frameLevel: 'debug',
     stanza: 'optional',
-    implemented: true,
   },
   init: {
     summary: 'Set up backups of a cluster on this host.',
     frameLevel: 'debug',
     stanza: 'optional',
     asks: true,
-    implemented: true,
   },
   lease: {
     summary: 'Show which host holds the lease, or break a stale one.',
     frameLevel: 'debug',
     stanza: 'required',
-    implemented: true,
   },
   manifest: {
     summary: 'Show the manifest of a backup.',
     frameLevel: 'debug',
     stanza: 'required',
     internal: true,
-    implemented: true,
   },
   metrics: {
     summary: 'Show the state of repositories and archiving for Prometheus.',
     frameLevel: 'debug',
     stanza: 'optional',
-    implemented: true,
   },
   'move-target': {
     summary: 'Move the recovery target of a restored cluster forward.',
@@ -191,7 +171,6 @@ export const commandTable = defineCommands({
     locksHere: true,
     frameLevel: 'info',
     stanza: 'required',
-    implemented: true,
   },
   pin: {
     summary: 'Exclude a backup from retention.',
@@ -199,21 +178,18 @@ export const commandTable = defineCommands({
     locks: ['backup'],
     frameLevel: 'info',
     stanza: 'required',
-    implemented: true,
   },
   'repo-get': {
     summary: 'Print a file of the repository.',
     parameters: { usage: 'FILE', min: 1, max: 1, tooManyIsRequired: true },
     frameLevel: 'debug',
     stanza: 'optional',
-    implemented: true,
   },
   'repo-ls': {
     summary: 'List files of the repository.',
     parameters: { usage: '[PATH]', min: 0, max: 1 },
     frameLevel: 'debug',
     stanza: 'optional',
-    implemented: true,
   },
   'repo-put': {
     summary: 'Write a file of the repository.',
@@ -221,7 +197,6 @@ export const commandTable = defineCommands({
     frameLevel: 'debug',
     stanza: 'optional',
     internal: true,
-    implemented: true,
   },
   'repo-rm': {
     summary: 'Remove files of the repository.',
@@ -229,13 +204,11 @@ export const commandTable = defineCommands({
     frameLevel: 'debug',
     stanza: 'optional',
     internal: true,
-    implemented: true,
   },
   report: {
     summary: 'Write the state of the repositories as a page of HTML.',
     frameLevel: 'debug',
     stanza: 'optional',
-    implemented: true,
   },
   restore: {
     summary: 'Restore a cluster, completely or only the differences.',
@@ -245,7 +218,6 @@ export const commandTable = defineCommands({
     progress: true,
     frameLevel: 'info',
     stanza: 'required',
-    implemented: true,
   },
   server: {
     summary: 'Serve repositories and clusters of this host over TLS.',
@@ -253,14 +225,12 @@ export const commandTable = defineCommands({
     logFile: true,
     frameLevel: 'info',
     stanza: 'none',
-    implemented: true,
   },
   'server-ping': {
     summary: 'Check whether a TLS server answers.',
     parameters: { usage: '[HOST]', min: 0, max: 1 },
     frameLevel: 'info',
     stanza: 'none',
-    implemented: true,
   },
   'stanza-create': {
     summary: 'Prepare the repositories for a cluster.',
@@ -269,7 +239,6 @@ export const commandTable = defineCommands({
     frameLevel: 'info',
     stanza: 'required',
     stops: true,
-    implemented: true,
   },
   'stanza-delete': {
     summary: 'Remove a stanza and everything in it.',
@@ -277,7 +246,6 @@ export const commandTable = defineCommands({
     logFile: true,
     frameLevel: 'info',
     stanza: 'required',
-    implemented: true,
   },
   'stanza-upgrade': {
     summary: 'Update the repositories after an upgrade of the cluster.',
@@ -286,21 +254,18 @@ export const commandTable = defineCommands({
     frameLevel: 'info',
     stanza: 'required',
     stops: true,
-    implemented: true,
   },
   start: {
     summary: 'Allow commands to run again.',
     logFile: true,
     frameLevel: 'info',
     stanza: 'optional',
-    implemented: true,
   },
   stop: {
     summary: 'Prevent commands from running.',
     logFile: true,
     frameLevel: 'info',
     stanza: 'optional',
-    implemented: true,
   },
   unpin: {
     summary: 'Make retention apply to a backup again.',
@@ -308,7 +273,6 @@ export const commandTable = defineCommands({
     locks: ['backup'],
     frameLevel: 'info',
     stanza: 'required',
-    implemented: true,
   },
   verify: {
     summary: 'Read a repository again and compare checksums.',
@@ -316,9 +280,8 @@ export const commandTable = defineCommands({
     progress: true,
     frameLevel: 'info',
     stanza: 'required',
-    implemented: true,
   },
-  version: { summary: 'Show the version.', frameLevel: 'debug', stanza: 'none', implemented: true },
+  version: { summary: 'Show the version.', frameLevel: 'debug', stanza: 'none' },
 })
 
 export type CommandName = keyof typeof commandTable

@@ -79,11 +79,6 @@ export type AnyResolved = { [C in CommandName]: Resolved<C> }[CommandName]
 export async function resolveOptions(input: ResolveInput): Promise<AnyResolved> {
   const line = (input.parse ?? parseCommandLine)(input.argv)
   const { command, role, parameters, parametersAt = [] } = line
-  if (commandRow(command).implemented !== true && role === undefined) {
-    throw new PgtsError('command-invalid', `command ${command} is not supported yet`, {
-      hints: [`use pgbackrest ${command}, which works on the same repository`],
-    })
-  }
   // As in pgbackrest 2.45, version ignores the options of other commands: check_pgbackrest passes --config.
   const given = command === 'version' ? line.settings.filter((setting) => isValid(command, setting)) : line.settings
   // Options next to `help` are those of the explained command.

@@ -37,10 +37,7 @@ describe('the completion of bash', () => {
     expect(inBash('--stanza', 'main', 'ba')).toEqual(['backup'])
   })
 
-  const isOffered = (name: (typeof commandNames)[number]) => {
-    const { implemented, internal } = commandRow(name)
-    return implemented === true && internal !== true
-  }
+  const isOffered = (name: (typeof commandNames)[number]) => commandRow(name).internal !== true
 
   // Words as bash divides them: `=` is a word of its own.
   test.each([

@@ -17,11 +17,8 @@ export interface Flag {
   readonly commands: readonly CommandName[]
 }
 
-/** The commands whose options are completed. */
-const completedCommands = commandNames.filter((name) => commandRow(name).implemented === true)
-
 /** The commands that are offered. */
-export const offeredCommands = completedCommands.filter((name) => commandRow(name).internal !== true)
+export const offeredCommands = commandNames.filter((name) => commandRow(name).internal !== true)
 
 /** Options with a path that is not checked as such. */
 const ALSO_PATHS: readonly OptionName[] = ['config', 'file', 'pg-socket-path', 'tablespace-map-all']
@@ -32,7 +29,7 @@ export type Shell = (typeof SHELLS)[number]
 /** All flags, in the order of their names. */
 export function flags(): Flag[] {
   const found = new Map<string, Flag & { commands: CommandName[] }>()
-  for (const command of completedCommands) {
+  for (const command of commandNames) {
     for (const { name, row } of shownOptions(command)) {
       // The command line refuses other secrets.
       if (row.secret === true && row.section !== 'command-line') continue
@@ -76,7 +73,7 @@ export function completionTable(): CompletionTable {
   const groups = flagGroups(all)
   return {
     groups,
-    commands: completedCommands.map((name) => ({ name, groups: groupsOf(name, groups) })),
+    commands: commandNames.map((name) => ({ name, groups: groupsOf(name, groups) })),
     values: valuePatterns(all),
     paths: pathNames(all)
       .map((name) => `*:--${name}`)

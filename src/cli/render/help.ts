@@ -57,7 +57,7 @@ function generalHelp(name: ProgramName): string {
   for (const name of commandNames) {
     const row = commandRow(name)
     if (row.internal === true) continue
-    program.command(name).summary(row.implemented === true ? row.summary : `${row.summary} (not yet)`)
+    program.command(name).summary(row.summary)
   }
   const text = format(program, (command) => command.name())
   const topics = name === 'pgts' ? `${wrap(`Topics: ${Object.keys(helpTopics).join(', ')}`)}\n` : ''
@@ -77,14 +77,13 @@ function commandHelp(command: CommandName, current: Current): string {
     page.addOption(new Option(optionTerm(name, view, current.name), text).helpGroup(`${topic} options:`))
   }
   const text = format(page)
-  const notYet = row.implemented === true ? '' : '\nThis command is not supported yet.\n'
   const more = wrap(
     'Options of pgbackrest that pgts does not support yet are not listed; docs/reference/options.md has them all.',
   )
   const failure = current.failure === undefined ? '' : `\n${wrap(`Values in effect are unknown: ${current.failure}`)}\n`
   const examples = current.name === 'pgts' ? (helpExamples[command] ?? []) : []
   const shown = examples.length === 0 ? '' : `\nExamples:\n${examples.map((line) => `  ${line}\n`).join('')}`
-  return `${text}${notYet}${failure}${shown}\n${more}\nMore: ${current.name} help ${command} OPTION\n`
+  return `${text}${failure}${shown}\n${more}\nMore: ${current.name} help ${command} OPTION\n`
 }
 
 /** `--[no-]start-fast`, `--type=VALUE`; under the name pgbackrest the name alone, as its clients parse it. */

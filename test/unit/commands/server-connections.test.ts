@@ -56,10 +56,9 @@ function aServer() {
   const connections = new Connections(start, settings(), log)
   /** Starts what is wanted, until there is nothing more to start. */
   const readyAll = () => {
-    for (let at = 0; at < processes.length; at++)
-      if (!told.has(processes[at]!)) (told.add(processes[at]!), processes[at]!.ready())
+    for (; ready < processes.length; ready++) processes[ready]!.ready()
   }
-  const told = new Set<FakeProcess>()
+  let ready = 0
   const take = (count = 1) => {
     const sockets = Array.from({ length: count }, () => new Socket())
     for (const socket of sockets) connections.take(socket)
