@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import type { FromConnection, ToConnection } from '../../commands/server/messages.ts'
-import { serve, type ServingHost } from '../../core/serve/serve.ts'
+import { serve, type Served, type ServingHost } from '../../core/serve/serve.ts'
 import { socketChannel } from '../../remote/channel.ts'
 import type { OpenRequest } from '../../remote/open.ts'
 import { acceptTls, identityOf, type PeerIdentity } from '../../remote/tls/accept-tls.ts'
@@ -10,6 +10,9 @@ import { processDirectory, processEnvironment } from '../process-input.ts'
 import { TerminalProgress } from '../progress.ts'
 import { contextFor } from '../remote/context-for.ts'
 import { authorise } from './authorise.ts'
+
+/** Commands whose resident process keeps its connection between calls. */
+const KEEPING: readonly string[] = ['archive-get', 'archive-push']
 
 type Order = Extract<ToConnection, { kind: 'connection' }>
 
@@ -56,7 +59,18 @@ function takeSocket(signal: AbortSignal): Promise<{ readonly order: Order; reado
 
 async function serveSocket({ address, settings }: Order, raw: Socket, { program, signal }: Run): Promise<void> {
   const { certificates, ioTimeoutMs, protocolTimeoutMs } = settings
-  let opened = false
+  let [opened, isOutdated] = [false, false]
+  const session: { served?: Served } = {}
+  /** Only archiving keeps a connection without work; a command that is running must not lose its own. */
+  let isKept = false
+  const closeIfOutdated = () => {
+    if (isOutdated && isKept) session.served?.closeWhenIdle('the configuration of that host has changed')
+  }
+  process.on('message', ({ kind }: ToConnection) => {
+    if (kind !== 'close-when-idle') return
+    isOutdated = true
+    closeIfOutdated()
+  })
   const leave = () => {
     if (!opened) raw.destroy()
   }
@@ -84,16 +98,16 @@ async function serveSocket({ address, settings }: Order, raw: Socket, { program,
         },
       })
       opened = true
+      isKept = KEEPING.includes(request.command)
+      // After the answer, if the configuration changed during the handshake.
+      setTimeout(closeIfOutdated, 1000).unref()
       report({ kind: 'opened', what: shown(`client '${client}' runs ${describe(request)}`) })
       return context
     },
   }
   const channel = socketChannel(socket, `the client at ${address}`)
-  const served = await serve(channel, host, { ioTimeoutMs, protocolTimeoutMs, signal })
-  process.on('message', (message: ToConnection) => {
-    if (message.kind === 'close-when-idle') served.closeWhenIdle('the configuration of that host has changed')
-  })
-  await served.ended
+  session.served = await serve(channel, host, { ioTimeoutMs, protocolTimeoutMs, signal })
+  await session.served.ended
 }
 
 /** @returns the client's name. @throws PgtsError; the server logs it, too */

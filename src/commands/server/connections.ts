@@ -63,10 +63,10 @@ export class Connections {
     this.#advance()
   }
 
-  /** New connections use these settings; existing ones end as soon as they have no work. */
+  /** New connections use these settings; those that archiving keeps end as soon as they have no work. */
   use(settings: ServerSettings): void {
     this.#settings = settings
-    for (const { state, process } of this.#entries) if (state === 'open') process.send({ kind: 'close-when-idle' })
+    for (const { process } of this.#with('handshake', 'open')) process.send({ kind: 'close-when-idle' })
   }
 
   /** Ends all processes, which clean up first. */

@@ -29,14 +29,12 @@ export const pgOptions = defineOptions({
     type: 'string',
     commands: CLUSTER_HOST,
     depend: { option: 'pg-host-type', values: ['tls'] },
-    support: 'refuse',
   },
   'pg-host-ca-path': {
     summary: 'Directory of CA certificates that verify that host.',
     type: 'string',
     commands: CLUSTER_HOST,
     depend: { option: 'pg-host-type', values: ['tls'] },
-    support: 'refuse',
   },
   'pg-host-cert-file': {
     summary: 'Client certificate for that host.',
@@ -44,7 +42,6 @@ export const pgOptions = defineOptions({
     commands: CLUSTER_HOST,
     required: true,
     depend: { option: 'pg-host-type', values: ['tls'] },
-    support: 'refuse',
   },
   'pg-host-cmd': {
     summary: 'The program on that host.',
@@ -86,7 +83,6 @@ export const pgOptions = defineOptions({
     commands: CLUSTER_HOST,
     required: true,
     depend: { option: 'pg-host-type', values: ['tls'] },
-    support: 'refuse',
   },
   'pg-host-port': {
     summary: 'Port on that host.',
@@ -105,7 +101,6 @@ export const pgOptions = defineOptions({
     choices: ['ssh', 'tls'],
     default: 'ssh',
     depend: { option: 'pg-host' },
-    support: { tls: 'refuse' },
   },
   'pg-host-user': {
     summary: 'User on that host.',

@@ -1,23 +1,24 @@
-import { existsSync, mkdirSync, readdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type IssuedCertificate, TestAuthority } from '../../support/hosts/certificates.ts'
 import { TlsServer } from '../../support/hosts/tls-server.ts'
 import { isGone, signal } from '../../support/processes/processes.ts'
-import { giveToTestUser, makeTestDir, type RunResult } from '../../support/processes/test-user.ts'
+import { giveToTestUser, makeTestDir, runAs, testUser, type RunResult } from '../../support/processes/test-user.ts'
 import { expectRefusal } from '../../support/refusal.ts'
 import { aSite, type Site } from '../../support/sites/site.ts'
 import { until } from '../../support/until.ts'
 
 /** A cluster whose repository is served by `pgts server`; the passphrase is only there. */
 const repo = makeTestDir('tls-repo')
+const CIPHER = ['repo1-cipher-type=aes-256-cbc', 'repo1-cipher-pass=passphrase-of-the-test']
 let server: TlsServer
 let site: Site
 
 beforeAll(async () => {
   server = await TlsServer.start({
     auth: ['db1=main', 'db2=other'],
-    global: [`repo1-path=${repo}`, 'repo1-cipher-type=aes-256-cbc', 'repo1-cipher-pass=passphrase-of-the-test'],
+    global: [`repo1-path=${repo}`, ...CIPHER],
   })
   const client = server.authority.issue('db1', { subject: '/CN=db1' })
   site = await aSite({ options: { ...server.clientOptions('repo1-host', client), 'process-max': '2' } })
@@ -110,6 +111,31 @@ test('a reload closes the connection that archiving keeps, and archiving continu
   await site.pgtsOk('check')
 })
 
+test('the repository host checks the cluster by TLS, with rights on its stanza only', async () => {
+  const options = Object.entries(site.cluster.pgOptions()).map(([name, value]) => `${name}=${value}`)
+  await using clusterServer = await TlsServer.start({ auth: ['repo=main'], sections: ['[main]', ...options] })
+  const client = clusterServer.authority.issue('repo', { subject: '/CN=repo' })
+  const host = Object.entries(clusterServer.clientOptions('pg1-host', client)).map(
+    ([name, value]) => `${name}=${value}`,
+  )
+  const here = [`repo1-path=${repo}`, ...CIPHER, `lock-path=${site.dir}/other-lock`, `log-path=${site.dir}/log`]
+  const config = join(site.dir, 'repository-host.conf')
+  writeFileSync(
+    config,
+    ['[global]', ...here, '[main]', ...options, ...host, '[other]', ...options, ...host, ''].join('\n'),
+  )
+  giveToTestUser(config)
+  const run = (...args: string[]) => runAs(testUser, site.program, [`--config=${config}`, ...args], { cwd: site.dir })
+  const check = await run('--stanza=main', '--log-level-console=info', 'check')
+  expect(check.stdout).toContain("successfully archived to '")
+  expect(check.code).toBe(0)
+  expect((await run('--stanza=main', 'stanza-upgrade')).code).toBe(0)
+  expect(clusterServer.log()).toContain("client 'repo' runs check on pg1 of stanza 'main'")
+  const refused = await run('--stanza=other', 'stanza-create')
+  expect(refused.stdout).toContain("client 'repo' is not allowed to use stanza 'other'")
+  expect(refused.code).not.toBe(0)
+})
+
 /** Calls back when the server serves a backup that has just begun. */
 async function duringBackup(act: (backup: number) => Promise<void>): Promise<RunResult> {
   const before = server.log().length
@@ -120,7 +146,9 @@ async function duringBackup(act: (backup: number) => Promise<void>): Promise<Run
   return running
 }
 
-test('a backup survives the SIGKILL of the server, whose successor listens on the same port', async () => {
+const whenAll = test.runIf(process.env['PGTS_TEST_HOSTS'] === 'all')
+
+whenAll('a backup survives the SIGKILL of the server, whose successor listens on the same port', async () => {
   const result = await duringBackup(async (backup) => {
     signal(backup, 'SIGSTOP')
     server.kill('SIGKILL')
@@ -131,7 +159,7 @@ test('a backup survives the SIGKILL of the server, whose successor listens on th
   expect(result.code, result.stdout).toBe(0)
 })
 
-test('a backup ends when the server is stopped, releases its locks, and the next one works', async () => {
+whenAll('a backup ends when the server is stopped, releases its locks, and the next one works', async () => {
   const result = await duringBackup(async () => {
     const serving = server.processes()
     server.kill('SIGTERM')

@@ -20,7 +20,6 @@ describe('options that pgts does not support yet', () => {
 
   test.each([
     ['backup --stanza=main --pg1-path=/pg --pg1-host=db', 'pg1-host=db'],
-    ['check --stanza=main --pg1-path=/pg --pg1-host=db --pg1-host-type=tls', 'pg1-host-type=tls'],
     ['check --stanza=main --pg1-path=/pg --report', 'report=y'],
   ])('%s is refused', async (line, words) => {
     expect((await failureOf(line)).message).toContain(words)
