@@ -13,7 +13,6 @@ export async function serverPing(ctx: CommandContext<'server-ping'>): Promise<vo
   const channel = socketChannel(socket, `remote-0 tls protocol on '${host}'`)
   await using connection = await connect(channel, {
     host,
-    hostCommandOption: 'tls-server-address',
     ioTimeoutMs,
     protocolTimeoutMs: ioTimeoutMs,
     signal,

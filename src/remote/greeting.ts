@@ -25,8 +25,8 @@ export interface Greeting {
 /** The other end of a caller, for its errors. */
 export interface GreetedHost {
   readonly host: string
-  /** The option for the program on that host: `repo1-host-cmd`. */
-  readonly hostCommandOption: string
+  /** The option for the program on that host: `repo1-host-cmd`. Absent for TLS: its server was started there. */
+  readonly hostCommandOption?: string
 }
 
 export function servingLine(protocols: ProtocolRange): string {
@@ -51,9 +51,12 @@ export function parseServingLine(
   const { name, version, protocol } = parseLine(line)
   const at = `on '${host.host}'`
   if (typeof version === 'string' && name === 'pgBackRest') {
-    throw new PgtsError('protocol', `the program ${at} is pgBackRest ${version}, not pgts`, {
-      hints: [`set ${host.hostCommandOption} to the path of pgts on that host, or install pgts there as pgbackrest`],
-    })
+    const { hostCommandOption: option } = host
+    const hint =
+      option === undefined
+        ? 'stop pgbackrest server on that host, and start pgts server'
+        : `set ${option} to the path of pgts on that host, or install pgts there as pgbackrest`
+    throw new PgtsError('protocol', `the program ${at} is pgBackRest ${version}, not pgts`, { hints: [hint] })
   }
   if (typeof name !== 'string' || !name.startsWith('pgts') || typeof version !== 'string' || !isRange(protocol))
     throw notPgts(line, at)

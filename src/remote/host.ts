@@ -36,7 +36,8 @@ export interface OpenHostOptions {
 
 /** Starts a process on another host and opens what it serves. The number of the connection is that of this thread. */
 export async function openHost(description: HostDescription, options: OpenHostOptions = {}): Promise<OpenedHost> {
-  const { host, hostCommandOption, open } = description
+  const { host, open, transport } = description
+  const hostCommandOption = transport.kind === 'ssh' ? description.hostCommandOption : undefined
   const { ioTimeoutMs, protocolTimeoutMs } = open
   const channel = await openChannel(description, options.signal)
   const connection = await connect(channel, { ...options, host, hostCommandOption, ioTimeoutMs, protocolTimeoutMs })

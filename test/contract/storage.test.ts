@@ -31,6 +31,7 @@ import { systemClock } from '../../src/util/clock.ts'
 import { PgtsError } from '../../src/util/error.ts'
 import { silentLogger } from '../../src/util/log.ts'
 import { memoryObjects } from '../support/stores/object-client.ts'
+import { tlsChannels } from '../support/hosts/tls-channels.ts'
 import { overConnection } from '../support/hosts/over-connection.ts'
 import { overPort } from '../support/workers/storage-over-port.ts'
 import { type Bucket, objectStores, type StoreUnderTest, titleOf } from '../support/stores/object-stores.ts'
@@ -104,6 +105,7 @@ const drivers: Tested[] = [
   { title: 'posix of another thread', open: () => otherThreads((id) => posixStorage(join(scratch, id))) },
   { title: 'memory of another host', open: () => overConnection(memoryStorage()) },
   { title: 'posix of another host', open: () => overConnection(posixStorage(newRoot())) },
+  { title: 'posix of another host by TLS', open: () => overConnection(posixStorage(newRoot()), {}, tlsChannels) },
   {
     title: 'objects of another host',
     open: () => overConnection(objectsOf(memoryObjects({ pageSize: 7, limits: { removeBatch: 5 } }))),

@@ -1,12 +1,14 @@
-import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { chmodSync, closeSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { connectUnverified } from '../../../src/remote/tls/connect-tls.ts'
 import { NotifySocket } from '../../support/hosts/notify-socket.ts'
 import { TlsServer } from '../../support/hosts/tls-server.ts'
-import { isGone, signal } from '../../support/processes/processes.ts'
-import { makeTestDir, pgts, runAs, testUser } from '../../support/processes/test-user.ts'
+import { childrenOf, isGone, signal } from '../../support/processes/processes.ts'
+import { cleanEnv, isInstalled, makeTestDir, pgts, runAs, testUser } from '../../support/processes/test-user.ts'
+import { PGBACKREST } from '../../support/processes/programs.ts'
 import { expectRefusal } from '../../support/refusal.ts'
 import { until } from '../../support/until.ts'
 
@@ -104,6 +106,63 @@ test('a server on all addresses answers server-ping, which uses the same configu
   await using server = await TlsServer.start({ global: ['tls-server-address=*'] })
   expect((await server.ping()).code).toBe(0)
   expect((await server.ping('127.0.0.1')).code).toBe(0)
+})
+
+test.skipIf(!isInstalled(PGBACKREST))(
+  'a server of pgbackrest is recognised, and its client gets a hint from this one',
+  async () => {
+    await using server = await TlsServer.prepare()
+    const program = [
+      '--pdeathsig',
+      'KILL',
+      `--reuid=${testUser.uid}`,
+      `--regid=${testUser.gid}`,
+      '--clear-groups',
+      PGBACKREST,
+    ]
+    const stock = spawn('setpriv', [...program, `--config=${server.config}`, 'server'], { stdio: 'ignore' })
+    const ping = () => server.ping('127.0.0.1')
+    try {
+      await until('the server of pgbackrest', async () => (await ping()).code !== 49)
+      const says = [/the program on '127\.0\.0\.1' is pgBackRest 2\.\d+, not pgts/]
+      expectRefusal(await ping(), { code: 39, says, hint: 'start pgts server' })
+    } finally {
+      stock.kill()
+    }
+    await new Promise((resolve) => stock.once('exit', resolve))
+    await server.run()
+    const theirs = await runAs(testUser, PGBACKREST, [`--config=${server.config}`, 'server-ping', '127.0.0.1'])
+    expect(theirs.code).toBe(39)
+    expect(theirs.stdout + theirs.stderr).toContain('pgts (install pgts on both hosts)')
+  },
+)
+
+test.runIf(process.getuid!() === 0)('the server runs as the first process of a container', async () => {
+  await using server = await TlsServer.prepare({ name: 'pgbackrest' })
+  const log = openSync(server.logFile, 'w')
+  const user = [`--reuid=${testUser.uid}`, `--regid=${testUser.gid}`, '--clear-groups']
+  const inside = ['setpriv', ...user, server.program, `--config=${server.config}`, 'server']
+  const stdio = ['ignore', log, log] as const
+  const outer = spawn('unshare', ['--pid', '--fork', '--kill-child', ...inside], { stdio: [...stdio], env: cleanEnv() })
+  closeSync(log)
+  await until('the server', () => server.log().includes(`port ${server.port}`), { details: () => server.log() })
+  const [first = 0] = childrenOf(outer.pid!)
+  expect(readFileSync(`/proc/${first}/status`, 'utf8')).toMatch(/^Name:\tpgbackrest\n[^]*^NSpid:\t\d+\t1$/m)
+  expect((await server.ping()).code).toBe(0)
+  signal(first, 'SIGHUP')
+  await until('the reload', () => server.log().includes('loaded again'))
+  signal(first, 'SIGTERM')
+  expect(await new Promise((resolve) => outer.once('exit', resolve))).toBe(0)
+  expect(server.log()).toContain('INFO: server command end: completed successfully')
+})
+
+test('a client that sends nothing after the handshake is disconnected after io-timeout', async () => {
+  await using server = await TlsServer.start({ global: ['io-timeout=2'] })
+  const client = await connectUnverified('127.0.0.1', server.port, LIMITS)
+  client.on('error', () => undefined).resume()
+  await new Promise((resolve) => client.once('close', resolve))
+  await until('the line', () => server.log().includes('refused the connection from 127.0.0.1'))
+  await until('the spare process alone', () => server.processes().length === 1)
 })
 
 test('300 connections that send nothing are closed after io-timeout, with few processes, and the server answers', async () => {

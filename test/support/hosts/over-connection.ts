@@ -19,12 +19,13 @@ export const OPEN_REPO: OpenRequest = {
   ...LIMITS,
 }
 
-/** A storage as a process of another host serves it, through pipes in this process. */
+/** A storage as a process of another host serves it, by default through pipes in this process. */
 export async function overConnection(
   storage: StorageDriver,
   context: Partial<ServingContext> = {},
+  open: () => Promise<[Channel, Channel]> = async () => channels(),
 ): Promise<RemoteStorage> {
-  const [near, far] = channels()
+  const [near, far] = await open()
   const serving: ServingContext = {
     stanza: 'main',
     lockPath: '/nonexistent',
