@@ -3,7 +3,6 @@ import { groupOf, optionRow } from '../config/option-table.ts'
 import type { AnyResolved } from '../config/resolve.ts'
 import type { HostDescription, Transport } from '../remote/host.ts'
 import { PgtsError } from '../util/error.ts'
-import { repoId } from '../util/repo-id.ts'
 import { execId } from './exec-id.ts'
 
 const IO_TIMEOUT_MS = 60_000
@@ -89,7 +88,7 @@ function argumentsFor(resolved: AnyResolved, kind: 'pg' | 'repo', key: number): 
     '--log-level-file=off',
     '--log-level-stderr=error',
     `--remote-type=${kind}`,
-    ...(kind === 'repo' ? [`--repo=${key}`, `--${repoId(key)}-local`] : ['--pg1-local']),
+    ...(kind === 'repo' ? [`--repo=${key}`] : []),
     ...(options.stanza === undefined ? [] : [`--stanza=${options.stanza}`]),
   ]
 }

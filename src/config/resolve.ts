@@ -122,7 +122,7 @@ async function resolveFor(
   warnings.push(...file.exposed.map(exposedWarning), ...file.warnings)
 
   const stanzaHints = stanza !== undefined && file.stanzas.includes(stanza) ? [] : hintsFor(located, file.stanzas)
-  const settings = strongest([...above, ...file.settings])
+  const settings = settingsOf(input.role, strongest([...above, ...file.settings]))
   const { dialect } = located
   const evaluation = new Evaluation({
     command,
@@ -160,6 +160,11 @@ async function resolveFor(
     configured: (name) =>
       [...environment.settings, ...file.settings].find(({ option, key }) => settingId(option, key) === name)?.typed[0],
   } as AnyResolved
+}
+
+/** A process that serves another host has its repository and its cluster on this one. */
+function settingsOf(role: CommandRole | undefined, settings: readonly Setting[]): readonly Setting[] {
+  return role === 'remote' ? settings.filter(({ option }) => !/^(?:pg|repo)-host/.test(option)) : settings
 }
 
 async function fileSettings(

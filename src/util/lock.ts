@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { textPath } from './byte-string.ts'
 import { PgtsError } from './error.ts'
 import { tryLockExclusive, tryLockShared } from './flock.ts'
+import { waitForWriters } from './lock-writers.ts'
 import { lockHints, prepareLockPath, reasonOf } from './lock-path.ts'
 import { isNameOf, openOwnFile, readBounded } from './own-file.ts'
 import {
@@ -56,6 +57,8 @@ export async function acquireLocks(request: LockRequest): Promise<Locks> {
       const file = await acquireFile(`${request.lockPath}/${name}`, repoKey, request.execId)
       if (file !== undefined) held.add(file)
     }
+    if (request.types.includes('backup'))
+      for (const repoKey of request.repoKeys) await waitForWriters(request.lockPath, request.stanza, repoKey)
     held.write({})
     return held
   } catch (error) {

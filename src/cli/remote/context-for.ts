@@ -1,4 +1,4 @@
-import { commandNames, type CommandName } from '../../config/command-table.ts'
+import { commandNames, commandRow, type CommandName } from '../../config/command-table.ts'
 import { resolveOptions, type AnyResolved } from '../../config/resolve.ts'
 import type { Limits } from '../../core/serve/limited.ts'
 import { isAllowed, type AllowedStanzas } from '../../core/serve/rights.ts'
@@ -6,7 +6,6 @@ import type { ServingContext } from '../../core/serve/serve.ts'
 import type { OpenRequest } from '../../remote/open.ts'
 import { asBytes, bytesToText, type ByteString } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
-import { repoId } from '../../util/repo-id.ts'
 import { openContext, type Surroundings } from '../context.ts'
 
 export interface ServingRights {
@@ -63,6 +62,7 @@ function servingContext(
   return {
     stanza: open.ctx.stanza,
     lockPath: resolved.options.lockPath ?? '',
+    isExclusive: commandRow(resolved.command).locks?.includes('backup') === true,
     limits,
     repositories: () => open.ctx.repositories(),
     cluster: async () => {
@@ -90,7 +90,7 @@ function assertSameDirectory(wanted: ByteString | undefined, own: ByteString): v
 function argumentsOf({ kind, key, stanza }: OpenRequest): string[] {
   return [
     ...(stanza === undefined ? [] : [`--stanza=${stanza}`]),
-    ...(kind === 'repo' ? [`--repo=${key}`, `--${repoId(key)}-local`] : ['--pg1-local']),
+    ...(kind === 'repo' ? [`--repo=${key}`] : []),
     `--remote-type=${kind}`,
   ]
 }

@@ -1,5 +1,5 @@
 import { commandLineFor } from '../../config/begin-line.ts'
-import type { AnyResolved } from '../../config/resolve.ts'
+import type { AnyResolved, CommandName } from '../../config/resolve.ts'
 import { fileChanges } from '../../commands/shared/background-end.ts'
 import { parseStanzas } from '../../core/serve/rights.ts'
 import { serve, type ServingHost } from '../../core/serve/serve.ts'
@@ -12,7 +12,7 @@ import type { Surroundings } from '../context.ts'
 import { TerminalProgress } from '../progress.ts'
 import { PROTOCOL_TIMEOUT_MS } from '../remote-host.ts'
 import type { Process } from '../run-command.ts'
-import { contextFor, contextOf } from './context-for.ts'
+import { contextFor as contextByRights, contextOf } from './context-for.ts'
 
 /**
  * Serves one connection over standard input and output, for sshd: `COMMAND:remote` what its command line names,
@@ -22,7 +22,15 @@ import { contextFor, contextOf } from './context-for.ts'
 export async function runRemote(resolved: AnyResolved, process: Process): Promise<void> {
   const { options } = resolved
   if (options.neutralUmask !== false) globalThis.process.umask(0)
-  const served = await serve(standardChannel('client ssh protocol'), servingHost(resolved, process), {
+  const { contextFor } = servingHost(resolved, process)
+  let command = ''
+  const host: ServingHost = {
+    contextFor(request, log) {
+      command = request.command
+      return contextFor(request, log)
+    },
+  }
+  const served = await serve(standardChannel('client ssh protocol'), host, {
     ioTimeoutMs: options.ioTimeout ?? 60_000,
     protocolTimeoutMs: PROTOCOL_TIMEOUT_MS,
     signal: process.signal,
@@ -31,7 +39,8 @@ export async function runRemote(resolved: AnyResolved, process: Process): Promis
   })
   const changed = fileChanges(resolved.configLooked)
   using _timer = every(LOOK_MS, () => {
-    const change = changed()
+    // Only the processes that archive keep connections, and start again. Others may be idle between their requests.
+    const change = KEEPING.has(command) ? changed() : undefined
     if (change !== undefined) served.closeWhenIdle(change)
   })
   await served.ended
@@ -39,6 +48,7 @@ export async function runRemote(resolved: AnyResolved, process: Process): Promis
 
 const END_MS = 10_000
 const LOOK_MS = 1000
+const KEEPING: ReadonlySet<string> = new Set<CommandName>(['archive-get', 'archive-push'])
 
 function servingHost(resolved: AnyResolved, process: Process): ServingHost {
   const around = (log: Logger): Surroundings => ({
@@ -53,7 +63,7 @@ function servingHost(resolved: AnyResolved, process: Process): ServingHost {
   const allowed = parseStanzas(resolved.parameters[0] ?? '', 'the parameter of server:remote')
   return {
     contextFor: (request, log) =>
-      contextFor(request, {
+      contextByRights(request, {
         allowed,
         commandLine: (command) => commandLineFor(resolved, command, process.cwd),
         around: around(log),

@@ -56,17 +56,25 @@ export async function lockHost(
   connection: Connection,
   { types, repoKeys, stops, signal, onLost }: RemoteLockRequest & { readonly repoKeys: readonly number[] },
 ): Promise<HostLock> {
-  const { place } = await connection.call(lockVerb, { types, repoKeys, stops }, { signal })
-  let released = false
-  connection.call(heldVerb, {}).catch((error: unknown) => {
-    if (!released) onLost(error)
+  const locking = connection.call(lockVerb, { types, repoKeys, stops }, { signal })
+  const released = new AbortController()
+  // Requested at the same time: the process there may be terminated as soon as it has the locks.
+  connection.call(heldVerb, {}, { signal: released.signal }).catch((error: unknown) => {
+    if (!released.signal.aborted) onLost(error)
   })
+  const place = await locking.then(
+    (answer) => answer.place ?? undefined,
+    (error: unknown) => {
+      released.abort()
+      throw error
+    },
+  )
   return {
-    place: place ?? undefined,
+    place,
     // If it fails, only the progress of `info` is missing.
     update: (progress) => markHandled(connection.call(progressVerb, progress)),
     [Symbol.asyncDispose]: async () => {
-      released = true
+      released.abort()
       try {
         await connection.call(unlockVerb, {})
       } catch {

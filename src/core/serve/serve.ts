@@ -7,6 +7,7 @@ import { openVerb, type OpenAnswer, type OpenRequest } from '../../remote/open.t
 import { bytesToText, type Text } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import { rankOf, silentLogger, type LogFields, type Logger, type MessageLevel } from '../../util/log.ts'
+import { joinWriters } from '../../util/lock-writers.ts'
 import { repoId } from '../../util/repo-id.ts'
 import type { ClusterAccess } from '../../postgres/cluster-access.ts'
 import type { Repository } from '../repository.ts'
@@ -21,6 +22,8 @@ export interface ServingContext extends AsyncDisposable {
   /** '' for commands without one. */
   readonly stanza: string
   readonly lockPath: string
+  /** The command holds the backup lock, which its first connection takes. */
+  readonly isExclusive: boolean
   /** Absent: the other host has the rights of the account that serves it. */
   readonly limits?: Limits
   repositories(): Promise<readonly Repository[]>
@@ -107,6 +110,7 @@ class Session implements Served {
   #context: ServingContext | undefined
   #locks: ServedLocks | undefined
   #cluster: ClusterService | undefined
+  #writer: Disposable | undefined
   /** Number of requests that have not been answered. */
   #requests = 0
   #closing: string | undefined
@@ -127,6 +131,7 @@ class Session implements Served {
       await this.#cluster?.[Symbol.asyncDispose]()
       await this.#locks?.[Symbol.asyncDispose]()
       await this.#context?.[Symbol.asyncDispose]()
+      this.#writer?.[Symbol.dispose]()
     })
   }
 
@@ -143,8 +148,11 @@ class Session implements Served {
   async #open(request: OpenRequest, context: ServingContext): Promise<Opened> {
     const { kind, key, process, execId } = request
     const { answer, handlers } = kind === 'pg' ? await this.#openCluster(context) : await openRepository(key, context)
-    if (process !== 0) return { answer, handlers }
-    const { lockPath, stanza } = context
+    const { lockPath, stanza, isExclusive } = context
+    if (process !== 0) {
+      if (kind === 'repo' && isExclusive) this.#writer = await joinWriters(lockPath, stanza, key)
+      return { answer, handlers }
+    }
     this.#locks = new ServedLocks({ lockPath, stanza, execId, signal: this.#signal })
     return { answer, handlers: [...handlers, ...this.#locks.handlers()] }
   }

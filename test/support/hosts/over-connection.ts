@@ -29,6 +29,7 @@ export async function overConnection(
   const serving: ServingContext = {
     stanza: 'main',
     lockPath: '/nonexistent',
+    isExclusive: false,
     repositories: async () => [repositoryOf({ key: 1 }, storage)],
     cluster: () => Promise.reject(new Error('no cluster is served')),
     [Symbol.asyncDispose]: async () => undefined,

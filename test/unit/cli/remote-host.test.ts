@@ -33,7 +33,7 @@ describe('the process of a repository host', () => {
       ...['-o', 'LogLevel=error', '-o', 'Compression=no', '-o', 'PasswordAuthentication=no'],
       'pgbackrest@backup1',
       `pgbackrest --exec-id=${execId()} --io-timeout=9s --log-level-console=off --log-level-file=off ` +
-        '--log-level-stderr=error --pg1-path=/pg --remote-type=repo --repo2-local --repo2-path=/srv/repo --repo=2 ' +
+        '--log-level-stderr=error --pg1-path=/pg --remote-type=repo --repo2-path=/srv/repo --repo=2 ' +
         '--stanza=main archive-push:remote',
     ])
     expect(JSON.stringify(host)).not.toMatch(/geheim|own/)

@@ -82,9 +82,12 @@ describe('options of other hosts', () => {
     ])
   })
 
-  test('repo-local makes the settings of the host ineffective', async () => {
-    const { options } = await resolving('info:remote --remote-type=repo --repo=1 --repo1-local', conf('repo1-host=a'))
+  test('a remote process has its repository on its own host', async () => {
+    const { options } = await resolving('info:remote --remote-type=repo --repo=1', conf('repo1-host=a'))
     expect(options).toMatchObject({ remoteType: 'repo', repo: [{ host: undefined }] })
+    expect((await resolving('info --repo1-local', conf('repo1-host=a'))).options.repo).toMatchObject([
+      { host: undefined },
+    ])
   })
 
   test('a remote process drops options that its command does not have, and needs no data directory', async () => {
