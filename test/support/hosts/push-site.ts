@@ -19,13 +19,12 @@ export class PushSite implements AsyncDisposable {
 
   static async start({ version, postgres = {}, repository = {}, ...rest }: PushSiteOptions = {}): Promise<PushSite> {
     const hosts = await Hosts.start(rest)
-    const { dir, env } = hosts.postgres
-    const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`)
+    const { dir, env, configFile } = hosts.postgres
     const cluster = await startCluster({
       version,
       conf: {
         archive_mode: 'on',
-        archive_command: `env ${variables.join(' ')} ${dir}/bin/pgts --stanza=main archive-push %p`,
+        archive_command: `PATH=${env['PATH']} ${dir}/bin/pgts --config=${configFile} --stanza=main archive-push %p`,
         fsync: 'off',
       },
     })
