@@ -27,6 +27,12 @@ async function until(what: string, test: () => boolean | Promise<boolean>, site?
 }
 
 async function anAsyncSite(options: SiteOptions = {}): Promise<Site> {
+  const site = await withoutStanza(options)
+  await site.pgtsOk('stanza-create')
+  return site
+}
+
+async function withoutStanza(options: SiteOptions = {}): Promise<Site> {
   const site = await aSite({
     walSegsizeMb: 1,
     ...options,
@@ -37,7 +43,6 @@ async function anAsyncSite(options: SiteOptions = {}): Promise<Site> {
     const pid = livingPid(spoolOf(site), 'push')
     if (pid !== undefined) process.kill(pid, 'SIGKILL')
   })
-  await site.pgtsOk('stanza-create')
   return site
 }
 
@@ -297,6 +302,16 @@ test('a queue above archive-push-queue-max is dropped as a whole although a push
     site.dir,
   ])
   expect(String(status)).toBe('')
+})
+
+test('stanza-create works while the background process waits for the stanza', { timeout: 90_000 }, async () => {
+  await using site = await withoutStanza()
+  const names = await segments(site, 2)
+  await until('the background process', () => livingPid(spoolOf(site), 'push') !== undefined, site)
+  await until('its failure', () => asyncLog(site).includes('could not push WAL file'), site)
+  await until('stanza-create', async () => (await site.pgts(['stanza-create'])).code === 0, site)
+  await site.cluster.query('select pg_reload_conf()')
+  await until('the segments', () => names.every((name) => archived(site).includes(name)), site)
 })
 
 /**

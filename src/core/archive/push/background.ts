@@ -31,7 +31,7 @@ export interface PushBackgroundRequest extends PushSlotsRequest {
   readonly batchBytes: number
   /** No server is running: end when the queue is empty. */
   readonly endWhenEmpty: boolean
-  /** The archive lock of the stanza, shared with pgbackrest; held only while there is work. */
+  /** The archive lock of the stanza, shared with pgbackrest; held only while files are pushed. */
   readonly lock: () => Promise<AsyncDisposable>
   /** Directory of the stop files, byte string: a change there wakes the loop, which then also notices a short stop. */
   readonly lockPath: ByteString
@@ -193,8 +193,9 @@ class PushBackground {
   async #holdLock(): Promise<void> {
     const { clock, log, lock } = this.#request
     const nowMs = clock.nowMs()
-    if (!this.#queue.hasWork) {
-      if (nowMs - this.#queue.busyMs >= LINGER_MS) await this.#releaseLock()
+    if (!this.#isBusy(nowMs)) {
+      // In the pause after a failure other commands can run, for example the stanza-create that the archive lacks.
+      if (this.#queue.hasWork || nowMs - this.#queue.busyMs >= LINGER_MS) await this.#releaseLock()
       return
     }
     if (this.#lock !== undefined || nowMs < this.#nextLockTryMs) return
@@ -209,6 +210,11 @@ class PushBackground {
     }
   }
 
+  /** A file is being pushed, or can be pushed now. */
+  #isBusy(nowMs: number): boolean {
+    return this.#queue.running > 0 || this.#queue.next(nowMs) !== undefined
+  }
+
   async #releaseLock(): Promise<void> {
     const lock = this.#lock
     this.#lock = undefined
@@ -219,7 +225,7 @@ class PushBackground {
     const { clock } = this.#request
     const nowMs = clock.nowMs()
     const pauses = [LONGEST_PAUSE_MS, this.#queue.pauseMs(nowMs)]
-    if (this.#lock === undefined && this.#queue.hasWork) pauses.push(this.#nextLockTryMs - nowMs)
+    if (this.#lock === undefined && this.#isBusy(nowMs)) pauses.push(this.#nextLockTryMs - nowMs)
     if (this.#lock !== undefined && !this.#queue.hasWork) pauses.push(this.#queue.busyMs + LINGER_MS - nowMs)
     return Math.max(1, Math.min(...pauses))
   }

@@ -312,6 +312,26 @@ describe('background process of archive-push', () => {
     await until('the lock to be free', () => held === 0)
   })
 
+  test('holds no archive lock while every repository is in its pause after a failure', async () => {
+    let held = 0
+    const lock = async () => {
+      held++
+      return {
+        async [Symbol.asyncDispose]() {
+          held--
+        },
+      }
+    }
+    let broken = true
+    ready(segment(1))
+    begin(() => (broken ? { stored: [], failures: [failure(1), failure(2)] } : undefined), { lock })
+    await until('its error', () => errorOf(segment(1)) !== undefined)
+    await until('the lock to be free', () => held === 0)
+    expect(ok(segment(1))).toBe(false)
+    broken = false
+    await until('the ok', () => ok(segment(1)))
+  })
+
   test('reads the queue again after archive-push-batch-size', async () => {
     ready(...segments(1, 6))
     begin(() => undefined, { batchBytes: 2048 }, 1)
