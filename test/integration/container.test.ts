@@ -138,7 +138,9 @@ function ofTheImage(): void {
     const socket = 'unix_socket_directories=/var/run/postgresql'
     const options = [...settings, socket].flatMap((setting) => ['-c', setting])
     await using server = new Container([`${bin}/postgres`, '-D', data, ...options], inRoot())
-    await until('the server', () => server.output.stderr.includes('ready to accept connections'))
+    await until('the server', () => server.output.stderr.includes('ready to accept connections'), {
+      details: () => server.output.stderr,
+    })
     for (const args of [['stanza-create'], ['check'], ['--type=full', 'backup'], ['verify'], ['--output=json', 'info']])
       expect(await pgts(...args), args.join(' ')).toMatchObject({ code: 0 })
     server.signal('SIGINT')

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { giveToTestUser, isInstalled, makeTestDir, startCluster } from '../support/postgres/postgres.ts'
@@ -26,13 +26,14 @@ async function point(name: string): Promise<void> {
   writer = new Writer(site, writer.committed)
 }
 
-/** Rows of a restore of the repository to a point. */
+/** Rows of a restore to a point, from the full backup that was taken before all points. */
 async function restoredRows(name: string): Promise<{ count: number; last: number }> {
   const dataDir = join(makeTestDir('restored'), 'data')
   mkdirSync(dataDir, { mode: 0o700 })
   const target = [`--pg1-path=${dataDir}`, '--type=name', `--target=${name}`, '--target-action=promote']
   giveToTestUser(dataDir)
-  await site.pgbackrest(await site.leader(), ...target, 'restore')
+  const full = readdirSync(join(site.dir, 'repo/backup/main')).find((name) => /^\d{8}-\d{6}F$/.test(name))!
+  await site.pgbackrest(await site.leader(), ...target, `--set=${full}`, 'restore')
   await using copy = await startCluster({
     dir: dataDir,
     conf: { archive_mode: 'off', synchronous_standby_names: '' },
@@ -51,7 +52,7 @@ async function archiveAll(): Promise<void> {
 
 /** A power cut of the leader's host; returns the node that is promoted. */
 async function failOver(): Promise<{ old: PatroniNode; promoted: PatroniNode }> {
-  await site.untilSynchronous()
+  await site.synchronousStandby()
   const old = await site.leader()
   await old.kill()
   await site.dropLeaderKey()
@@ -132,8 +133,7 @@ function more(): void {
   test('switches over and back while rows are written', async () => {
     for (let turn = 1; turn <= 2; turn++) {
       const leader = await site.leader()
-      const candidate = site.nodes.find((node) => node !== leader)!
-      await site.untilStreaming(candidate)
+      const candidate = await site.synchronousStandby()
       const answer = await fetch(`http://127.0.0.1:${leader.setup.restPort}/switchover`, {
         method: 'POST',
         body: JSON.stringify({ leader: leader.name, candidate: candidate.name }),
@@ -171,7 +171,9 @@ function more(): void {
     node.start()
     await until('the bootstrapped cluster', () => node.isLeader(), { everyMs: 200, details: site.details })
     expect(await node.query('select count(*)::int as rows from numbers')).toEqual([{ rows }])
-    await site.pgbackrest(node, 'stanza-create')
+    // Refused in the moment in which the background process looks for the stanza.
+    const created = () => site.pgbackrest(node, 'stanza-create').then(Boolean, () => false)
+    await until('stanza-create', created, { everyMs: 500 })
     await site.pgbackrest(node, 'check')
     await site.pgbackrest(node, '--type=full', 'backup')
   }, 300_000)

@@ -37,6 +37,7 @@ export class Container implements AsyncDisposable {
       ...Object.entries(volumes).map(([path, directory]) => `mount --bind '${directory}' '${inside(path)}'`),
       `mount -o remount,bind,ro '${root}'`,
       `mount -t proc proc '${inside('/proc')}'`,
+      `mount -t tmpfs -o mode=1777 tmpfs '${inside('/dev/shm')}'`,
       `exec chroot '${root}' env -i PATH=/usr/local/bin:/usr/bin:/bin "$@"`,
     ].join('\n')
     const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`)

@@ -81,15 +81,18 @@ export class PatroniSite implements AsyncDisposable {
     await until(`${node.name} to stream`, streams, { everyMs: 100, deadlineMs: 180_000, details: this.details })
   }
 
-  /** Wait until a standby has every commit that is confirmed, so that a failover loses none. */
-  async untilSynchronous(): Promise<void> {
+  /** Wait for a standby that has every commit that is confirmed, so that a failover to it loses none. */
+  async synchronousStandby(): Promise<PatroniNode> {
+    let name: string | undefined
     const hasStandby = async () => {
       const { restPort } = (await this.leader()).setup
       const answer = await fetch(`http://127.0.0.1:${restPort}/cluster`)
-      const { members } = (await answer.json()) as { members: { role: string }[] }
-      return members.some(({ role }) => role === 'sync_standby')
+      const { members } = (await answer.json()) as { members: { name: string; role: string }[] }
+      name = members.find(({ role }) => role === 'sync_standby')?.name
+      return name !== undefined
     }
     await until('a synchronous standby', hasStandby, { everyMs: 100, deadlineMs: 180_000, details: this.details })
+    return this.nodes.find((node) => node.name === name)!
   }
 
   /** As when the lease of a failed leader ends. */
