@@ -333,7 +333,9 @@ async function holdLease(path: string): Promise<Disposable> {
 }
 
 test('an empty backup history file, as in a snapshot of a volume, is archived with a warning and delays no segment', async () => {
-  await using site = await anAsyncSite({ conf: { archive_command: 'false' } })
+  await using site = await anAsyncSite()
+  await site.cluster.query("alter system set archive_command = 'false'")
+  await site.cluster.query('select pg_reload_conf()')
   const walPath = join(site.cluster.dataDir, 'pg_wal')
   const [first = ''] = await segments(site, 1)
   // It comes first in the queue: after its segment and before all later ones.
