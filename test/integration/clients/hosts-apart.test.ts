@@ -1,0 +1,104 @@
+import { readFileSync, symlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { canSwitchUsers, Hosts } from '../../support/hosts/hosts.ts'
+import { TlsServer } from '../../support/hosts/tls-server.ts'
+import { makeTestDir, pgtsProgram, startCluster } from '../../support/postgres/postgres.ts'
+import { Client, infoOf } from '../../support/sites/client.ts'
+import { aSite, type Site } from '../../support/sites/site.ts'
+
+// Rows of clients whose repository is on another host: TLS (C, G, H) and SSH (K).
+
+describe('by TLS', () => {
+  let server: TlsServer
+  let site: Site
+  let client: Client
+
+  beforeAll(async () => {
+    // H6: the configuration is in the environment, and has sections of commands.
+    const global = [`repo1-path=${makeTestDir('tls-repository')}`, 'archive-copy=y', 'link-all=y', 'resume=n']
+    const sections = ['[global:server]', 'log-level-console=detail', '[main:backup]', 'start-fast=y']
+    server = await TlsServer.start({ name: 'pgbackrest', auth: ['db1=*'], global, sections })
+    const certificate = server.authority.issue('db1', { subject: '/CN=db1' })
+    site = await aSite({ walSegsizeMb: 1, options: server.clientOptions('repo1-host', certificate) })
+    client = new Client({ PGBACKREST_CONFIG: site.config })
+    await client.ok(['--stanza=main', 'stanza-create'])
+  }, 120_000)
+  afterAll(async () => {
+    await site?.[Symbol.asyncDispose]()
+    await server?.[Symbol.asyncDispose]()
+  })
+
+  const ping = (...args: string[]) => client.run(['server-ping', ...args], { PGBACKREST_CONFIG: server.config })
+
+  test('C7, H6: the process of the server is named pgbackrest, answers server-ping, and reloads on HUP', async () => {
+    expect(readFileSync(`/proc/${server.pid}/comm`, 'utf8')).toBe('pgbackrest\n')
+    expect((await ping()).code).toBe(0)
+    await server.reload()
+    expect((await ping()).code).toBe(0)
+  })
+
+  test('G6: server-ping of a host within a time', async () => {
+    expect((await ping('--io-timeout=10', 'localhost')).code).toBe(0)
+  })
+
+  test('C3: archive_command and restore_command reach the repository host', async () => {
+    await client.ok(['--stanza=main', 'check'])
+    const { max } = infoOf(await client.ok(['info', '--stanza=main', '--output=json']))[0]!.archive[0]!
+    const destination = join(client.bin, 'RECOVERYXLOG')
+    const get = (name: string) => client.sh(`pgbackrest --stanza=main archive-get ${name} "${destination}" --repo=1`)
+    expect(await get(max)).toMatchObject({ code: 0, stderr: '' })
+    expect(readFileSync(destination).length).toBe(1024 * 1024)
+    expect(await get('0000000900000000000000FF')).toMatchObject({ code: 1, stdout: '', stderr: '' })
+  })
+
+  test('C2, C4: a backup and a replica use the repository host', async () => {
+    await client.ok(['backup', '--stanza=main', '--repo=1', '--type=full', '--archive-copy=y', '--archive-check=y'])
+    const target = client.directory('replica')
+    const restore = ['restore', '--delta', '--stanza=main', '--repo=1', '--type=standby']
+    expect((await client.run(restore, { PGBACKREST_PG1_PATH: target })).code).toBe(0)
+    expect((await client.sh(`test -f ${target}/standby.signal`)).code).toBe(0)
+  })
+
+  test('C7: the server ends on TERM', async () => {
+    server.kill('SIGTERM')
+    await server.ended()
+    expect((await ping()).code).not.toBe(0)
+  })
+})
+
+describe.runIf(canSwitchUsers)('by SSH', () => {
+  test('K: autobase archives to, and fetches from, a repository host', async () => {
+    await using hosts = await Hosts.start()
+    const { postgres, repository } = hosts
+    for (const { dir } of [postgres, repository]) symlinkSync(pgtsProgram(), join(dir, 'bin/pgbackrest'))
+    const archive = `${postgres.dir}/bin/pgbackrest --config=${postgres.configFile} --stanza=main archive-push %p`
+    await using cluster = await startCluster({
+      walSegsizeMb: 1,
+      conf: { archive_mode: 'on', archive_command: archive },
+    })
+    repository.configure({ global: { 'repo1-path': `${repository.dir}/repo` } })
+    postgres.configure({
+      global: {
+        'cmd-ssh': `${postgres.dir}/bin/ssh`,
+        'repo1-host': 'repo-host',
+        'repo1-host-user': repository.user.name,
+        'repo1-host-cmd': `${repository.dir}/bin/pgbackrest`,
+      },
+      main: cluster.pgOptions(),
+    })
+    const run = async (...args: string[]) => {
+      const result = await postgres.run(join(postgres.dir, 'bin/pgbackrest'), ['--stanza=main', ...args])
+      expect(result.code, `${args.join(' ')}\n${result.stdout}${result.stderr}`).toBe(0)
+      return result.stdout
+    }
+    await run('--no-online', 'stanza-create')
+    await run('--no-online', 'stanza-upgrade')
+    expect(await run('--no-online', 'stanza-create')).toContain('already exists')
+    await run('check')
+    const { max } = infoOf(await run('info', '--output=json'))[0]!.archive[0]!
+    await run('archive-get', max, join(postgres.dir, 'fetched'))
+    await run('stop', '--force')
+    await run('start')
+  }, 120_000)
+})
