@@ -11,7 +11,7 @@ export interface Goal {
   readonly peakMiB?: number
 }
 
-type Where = 'disk' | 'disk, from 10 GiB' | 's3' | 'many files'
+type Where = 'hosts' | 'disk' | 'disk, from 10 GiB' | 's3' | 'many files'
 
 /** The first entry whose pattern matches the name of the job applies. */
 const GOALS: Readonly<Record<Where, readonly (readonly [RegExp, Goal])[]>> = {
@@ -41,6 +41,7 @@ const GOALS: Readonly<Record<Where, readonly (readonly [RegExp, Goal])[]>> = {
     [/^archive-(push|get)/, { wall: 1 }],
     [/^info/, { wall: 1.2 }],
   ],
+  hosts: [[/^(full backup|incr |restore|archive-push)/, { wall: 0.9, cpu: 1.2 }]],
   'many files': [
     [/^full backup/, { peakMiB: 200 }],
     [/^delta restore/, { cpu: 1.3 }],
@@ -48,9 +49,9 @@ const GOALS: Readonly<Record<Where, readonly (readonly [RegExp, Goal])[]>> = {
 }
 
 /** What is wanted of this job; undefined: nothing. */
-export function goalOf(job: string, { repo, files, sizeMiB }: Settings): Goal | undefined {
+export function goalOf(job: string, { repo, remote, files, sizeMiB }: Settings): Goal | undefined {
   const large: Where[] = sizeMiB >= 10 * 1024 ? ['disk, from 10 GiB', 'disk'] : ['disk']
-  const where: Where[] = files > 0 ? ['many files'] : repo === 's3' ? ['s3'] : large
+  const where: Where[] = remote ? ['hosts'] : files > 0 ? ['many files'] : repo === 's3' ? ['s3'] : large
   return where.flatMap((place) => GOALS[place]).find(([pattern]) => pattern.test(job))?.[1]
 }
 

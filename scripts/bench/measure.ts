@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
-import { cleanEnv, testUser } from '../../test/support/postgres/postgres.ts'
+import { cleanEnv, testUser, type TestUser } from '../../test/support/postgres/postgres.ts'
 import { allProcesses } from '../../test/support/processes/processes.ts'
 
 /** One run of a command: wall and CPU seconds, and the highest memory of the whole process tree, MiB. */
@@ -16,30 +16,48 @@ export interface Measurement {
  * Runs a command as the unprivileged user. CPU time comes from the shell's `time`, which counts every descendant that
  * was waited for; background processes of the program are added, which are recognised by arguments that name a file below
  * `cwd`. Memory is the sum of the proportional set sizes of the tree, sampled every 10 ms, so that pages that
- * processes share count once. Sampling takes time of its own: without it (`memory` false) short calls are measured better.
+ * processes share count once.
  */
-export function measure(
+export async function measure(
   command: readonly string[],
   cwd = '/',
-  memory = true,
-  signal?: AbortSignal,
+  { signal, user = testUser, env, elsewhere = async () => 0 }: MeasureOptions = {},
+): Promise<Measurement> {
+  const before = await elsewhere()
+  const measured = await measureHere(command, cwd, { signal, user, env })
+  return { ...measured, cpuSeconds: measured.cpuSeconds + (await elsewhere()) - before }
+}
+
+export interface MeasureOptions {
+  readonly signal?: AbortSignal
+  /** Default: the unprivileged user. */
+  readonly user?: TestUser
+  readonly env?: Readonly<Record<string, string>>
+  /** CPU seconds up to now of processes that are no descendants of the command. */
+  readonly elsewhere?: () => Promise<number>
+}
+
+function measureHere(
+  command: readonly string[],
+  cwd: string,
+  { signal, user, env }: { signal?: AbortSignal; user: TestUser; env?: Readonly<Record<string, string>> },
 ): Promise<Measurement> {
   return new Promise((resolve, reject) => {
     const before = backgroundCpu(cwd)
     const started = process.hrtime.bigint()
     const child = spawn('bash', ['-c', 'TIMEFORMAT="%U %S"; time "$@"', 'bash', ...command], {
       cwd,
-      env: cleanEnv(),
+      env: { ...cleanEnv(), ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: signal !== undefined,
-      ...(testUser.switched ? { uid: testUser.uid, gid: testUser.gid } : {}),
+      ...(testUser.switched ? { uid: user.uid, gid: user.gid } : {}),
     })
     let output = ''
     let times = ''
     child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
     child.stderr.on('data', (chunk: Buffer) => (times += chunk.toString()))
     let peak = 0
-    const timer = memory ? setInterval(() => (peak = Math.max(peak, treeMemory(child.pid!))), 10) : undefined
+    const timer = setInterval(() => (peak = Math.max(peak, treeMemory(child.pid!))), 10)
     // The whole process group: the shell would leave its children running.
     const onAbort = () => process.kill(-child.pid!, 'SIGTERM')
     signal?.addEventListener('abort', onAbort, { once: true })

@@ -22,6 +22,8 @@ export interface RowOptions {
   readonly signal?: AbortSignal
   /** Stored bytes of the newest backup. */
   storedBytes(tested: Program): Promise<number>
+  /** For commands on another host. */
+  measure?: typeof measure
   /** Requests to the store since the last call; for repositories in an object store. */
   requests?(): number
 }
@@ -34,7 +36,7 @@ export async function runJob(job: Job, programs: readonly [Program, Program], op
     for (const tested of run % 2 === 0 ? programs : [...programs].reverse()) {
       await job.prepare?.(tested)
       options.requests?.()
-      const measured = await measure(job.command(tested), tested.dir, true, options.signal)
+      const measured = await (options.measure ?? measure)(job.command(tested), tested.dir, { signal: options.signal })
       const requests = options.requests?.()
       runs.get(tested.name)!.push(requests === undefined ? measured : { ...measured, requests })
       job.after?.(tested)

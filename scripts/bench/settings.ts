@@ -13,7 +13,7 @@ export interface Settings {
   /** Run only the jobs whose name contains one of these; empty: all. */
   readonly only: readonly string[]
   readonly repo: 'posix' | 's3'
-  /** Round trip to the object store, milliseconds. */
+  /** Round trip to the object store or between the hosts, milliseconds. */
   readonly latencyMs: number
   /** Small tables of the second cluster; with an object store. */
   readonly tables: number
@@ -21,6 +21,8 @@ export interface Settings {
   readonly objects: number
   /** Archived segments that info reads. */
   readonly infoSegments: number
+  /** A PostgreSQL host and a repository host. */
+  readonly remote: boolean
   /** Files of a cluster that was shut down; 0: a running cluster with rows. */
   readonly files: number
 }
@@ -34,7 +36,7 @@ export const isAskedFor = (job: string, { only }: Settings) =>
   only.length === 0 || only.some((part) => job.includes(part))
 
 const NAMES = new Set(
-  'size runs codec level process-max segments archive-segments wal-mb out only repo latency tables objects info-segments files'.split(
+  'size runs codec level process-max segments archive-segments wal-mb out only repo latency tables objects info-segments files remote'.split(
     ' ',
   ),
 )
@@ -58,11 +60,12 @@ export function parseSettings(args: readonly string[]): Settings {
     out: given.get('out') ?? 'bench-results/bench.json',
     only: given.get('only')?.split(',') ?? [],
     repo,
-    latencyMs: number('latency', 20),
+    latencyMs: number('latency', repo === 's3' ? 20 : 0),
     tables: number('tables', 5000),
     objects: number('objects', 10_000),
     // On a disk each is a file; in an object store a directory of 256 is one object.
     infoSegments: number('info-segments', repo === 'posix' ? 100_000 : 1_000_000),
     files: number('files', 0),
+    remote: given.has('remote'),
   }
 }
