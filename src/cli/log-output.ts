@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, statSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { textPath, textToBytes } from '../util/byte-string.ts'
 import { messageOf, PgtsError, systemCode } from '../util/error.ts'
@@ -55,14 +55,28 @@ function unwritable(fd: number, error: unknown): PgtsError {
 }
 
 /**
- * A log file, opened for appending with its first line; mode 0640. Errors of opening or writing are thrown.
+ * A log file, opened for appending with its first line; mode 0640. If it was renamed or removed by a program that rotates
+ * logs, the next line after a minute goes to a new file: `server` runs for months. Errors of opening or writing are thrown.
  *
  * @param marked a marker precedes the first line of a process
  */
-export function fileOutput(path: string, marked = true): TextOutput & { close(): void } {
+export function fileOutput(
+  path: string,
+  marked = true,
+  nowMs = () => performance.now(),
+): TextOutput & { close(): void } {
   let fd: number | undefined
+  let checkedMs = nowMs()
   return {
     write(text) {
+      if (fd !== undefined && nowMs() - checkedMs >= CHECK_MS) {
+        checkedMs = nowMs()
+        if (isMoved(path, fd)) {
+          const next = openLog(path)
+          closeSync(fd)
+          fd = next
+        }
+      }
       if (fd === undefined) {
         fd = openLog(path)
         if (marked) writeFully(fd, `${fstatSync(fd).size > 0 ? '\n' : ''}${PROCESS_START}`)
@@ -74,6 +88,15 @@ export function fileOutput(path: string, marked = true): TextOutput & { close():
       fd = undefined
     },
   }
+}
+
+const CHECK_MS = 60_000
+
+/** Links are followed: the log may be one. */
+function isMoved(path: string, fd: number): boolean {
+  const named = statSync(textPath(path), { bigint: true, throwIfNoEntry: false })
+  const opened = fstatSync(fd, { bigint: true })
+  return named?.ino !== opened.ino || named.dev !== opened.dev
 }
 
 function openLog(path: string): number {
