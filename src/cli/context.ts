@@ -1,5 +1,5 @@
 import { setMaxListeners } from 'node:events'
-import type { CommandContext, LauncherContext } from '../commands/context.ts'
+import type { CommandContext, LauncherContext, WorkersWanted } from '../commands/context.ts'
 import { commandLineFor } from '../config/begin-line.ts'
 import { optionRow } from '../config/option-table.ts'
 import { exposedWarning, type AnyResolved, type CommandName } from '../config/resolve.ts'
@@ -78,18 +78,7 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
     commandLineFor: (other: CommandName) => commandLineFor(resolved, other, cwd),
     repositories: openRepositories,
     cluster: (index = 0) => clusters.get(index),
-    executor: async (used, most = Number.POSITIVE_INFINITY) => {
-      const { openWorkers } = await loadModule(() => import('./workers.ts'))
-      return openWorkers({
-        repositories: used,
-        descriptions: describe(),
-        workers: Math.min(options.processMax ?? 1, most),
-        cluster: { kind: 'local', versionForce: options.pgVersionForce },
-        bufferBytes: options.bufferSize ?? 1024 * 1024,
-        retry: { retries: options.jobRetry ?? 0, intervalMs: options.jobRetryInterval ?? 0 },
-        log,
-      })
-    },
+    executor: (used, wanted) => openExecutor(resolved, log, describe(), used, wanted),
     lock: () => locks.take(),
     lease: (repository) => leases.take(repository),
     confirm: (question) => confirmAtTerminal(question, signal),
@@ -101,6 +90,30 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
     launcher: launcherContext(resolved, around, describe),
     [Symbol.asyncDispose]: () => closeAll(repositories, clusters),
   }
+}
+
+async function openExecutor(
+  { options }: AnyResolved,
+  log: Logger,
+  descriptions: readonly RepositoryDescription[],
+  repositories: readonly Repository[],
+  { most = Number.POSITIVE_INFINITY, cluster }: WorkersWanted = {},
+): ReturnType<CommandContext['executor']> {
+  const { openWorkers } = await loadModule(() => import('./workers.ts'))
+  const remote = cluster?.remote
+  return openWorkers({
+    repositories,
+    descriptions,
+    cluster:
+      remote === undefined
+        ? { kind: 'local', versionForce: options.pgVersionForce }
+        : { kind: 'remote', host: remote.description },
+    connection: remote?.connection,
+    workers: Math.min(options.processMax ?? 1, most),
+    bufferBytes: options.bufferSize ?? 1024 * 1024,
+    retry: { retries: options.jobRetry ?? 0, intervalMs: options.jobRetryInterval ?? 0 },
+    log,
+  })
 }
 
 async function confirmAtTerminal(question: string, signal: AbortSignal): Promise<string | undefined> {

@@ -1,8 +1,9 @@
-import type { ClusterDescription } from '../postgres/cluster-access.ts'
 import type { MessagePort } from 'node:worker_threads'
 import type { jobHandlers } from '../core/jobs.ts'
 import { describeOpen, type Repository, type RepositoryDescription } from '../core/repository.ts'
 import type { WorkerSetup } from '../core/worker-env.ts'
+import type { ClusterDescription } from '../postgres/cluster-access.ts'
+import type { Connection } from '../remote/connection.ts'
 import { loadModule } from '../util/load-module.ts'
 import type { Logger } from '../util/log.ts'
 import { fittingWorkers, openFilesLimit } from '../util/open-files.ts'
@@ -12,37 +13,43 @@ import type { JobRetry } from '../worker/retry.ts'
 export interface WorkersRequest {
   /** The repositories that jobs may name, opened in this thread. */
   readonly repositories: readonly Repository[]
-  /** Descriptions from which workers open the same repositories. */
+  /** Descriptions from which workers open the same repositories. One without is only open in this thread. */
   readonly descriptions: readonly RepositoryDescription[]
+  /** Of the cluster whose files jobs read. */
+  readonly cluster: ClusterDescription
+  /** If the cluster is on another host: the connection to it. */
+  readonly connection?: Connection | undefined
   /** Maximum number; fewer if the limit of open files is too low. */
   readonly workers: number
-  readonly cluster: ClusterDescription
   readonly bufferBytes: number
   readonly retry: JobRetry
   readonly log: Logger
 }
 
+/** Number of jobs that a worker sends to another host at the same time, because their requests wait for the network. */
+const REMOTE_LANES = 4
+
 /**
  * Worker threads for jobs on these repositories; small work is done by this thread. Remote storages are served to workers
- * by this thread at first.
+ * by this thread at first. Jobs that read a cluster on another host are sent there, by each worker over its own connection.
  */
 export async function openWorkers(request: WorkersRequest): Promise<Executor<typeof jobHandlers>> {
-  const { repositories, descriptions, bufferBytes, retry, log } = request
+  const { repositories, descriptions, cluster, bufferBytes, retry, log } = request
   const { threadExecutor } = await loadModule(() => import('../worker/threads.ts'))
   const distant = repositories.filter(({ storage }) => storage.parallel !== undefined)
+  const isRemote = cluster.kind === 'remote'
   const limit = openFilesLimit()
-  const workers = fittingWorkers(request.workers, distant.length > 0, limit)
+  const workers = fittingWorkers(request.workers, distant.length > 0 || isRemote, limit)
   if (workers < request.workers)
     log.detail(`${workers} workers instead of ${request.workers}: the limit of open files is ${limit} (ulimit -n)`)
-  const lanes = Math.max(1, ...distant.map(({ storage }) => storage.parallel ?? 1))
+  const lanes = Math.max(isRemote ? REMOTE_LANES : 1, ...distant.map(({ storage }) => storage.parallel ?? 1))
   const setup: WorkerSetup = {
-    repositories: repositories.map((repository) =>
-      describeOpen(
-        descriptions.find(({ key }) => key === repository.key)!,
-        repository,
-      ),
-    ),
-    cluster: request.cluster,
+    repositories: repositories.map((repository) => {
+      const { key } = repository
+      return describeOpen(descriptions.find((one) => one.key === key) ?? { key, storage: { kind: 'port' } }, repository)
+    }),
+    cluster,
+    opening: isRemote ? new SharedArrayBuffer(4) : undefined,
     bufferBytes,
     lanes,
   }
@@ -55,21 +62,20 @@ export async function openWorkers(request: WorkersRequest): Promise<Executor<typ
     attach: await servicesOf(distant),
   })
   const { sizedExecutor } = await loadModule(() => import('../worker/sized.ts'))
-  return sizedExecutor(threads, () => openInline(setup, repositories, { retry, log }))
+  return sizedExecutor(threads, () => openInline(setup, request))
 }
 
 async function openInline(
   setup: WorkerSetup,
-  repositories: readonly Repository[],
-  options: { readonly retry: JobRetry; readonly log: Logger },
+  { repositories, connection, retry, log }: WorkersRequest,
 ): Promise<Executor<typeof jobHandlers>> {
-  const [{ jobHandlers }, { inlineExecutor }, { openWorkerEnv }] = await Promise.all([
+  const [{ handlersFor }, { inlineExecutor }, { openWorkerEnv }] = await Promise.all([
     loadModule(() => import('../core/jobs.ts')),
     loadModule(() => import('../worker/inline.ts')),
     loadModule(() => import('../core/worker-env.ts')),
   ])
   const opened = new Map(repositories.map((repository) => [repository.key, repository]))
-  return inlineExecutor(jobHandlers, () => openWorkerEnv(setup, options.log, opened), options)
+  return inlineExecutor(handlersFor(setup), () => openWorkerEnv(setup, log, opened, connection), { retry, log })
 }
 
 async function servicesOf(

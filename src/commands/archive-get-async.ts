@@ -61,7 +61,7 @@ export async function archiveGetAsync(ctx: CommandContext<'archive-get'>, launch
     makeOwnerDirectory(spool, ownerDirectory)
     // The origin of files there is unknown, and those of a killed process were not verified completely.
     emptyDirectory(spool.in)
-    await using executor = await ctx.executor(repositories, MOST_WORKERS)
+    await using executor = await ctx.executor(repositories, { most: MOST_WORKERS })
     // Without a hint the next call starts Node, which checks what the launcher cannot.
     using _timer = every(HINT_MS, () => void removeLaunchHint(pgPath, stanza, 'archive-get'))
     // From here on calls in the foreground use the files of the spool.

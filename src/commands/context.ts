@@ -26,6 +26,14 @@ export interface ProgressDisplay {
   plan(report: () => Promise<RestorePlanReport>): Promise<void>
 }
 
+/** Workers of a command. */
+export interface WorkersWanted {
+  /** Fewer than process-max. */
+  readonly most?: number
+  /** Whose files jobs read; default: of this host. */
+  readonly cluster?: ClusterAccess
+}
+
 /**
  * The environment of a command. It opens resources here: those opened with `await using` are closed by its block,
  * repositories are closed by the terminal layer. A command returns a report (plain data) and prints nothing.
@@ -68,8 +76,8 @@ export interface CommandContext<C extends CommandName = CommandName> {
    * @throws PgtsError option-required without pgN-path
    */
   cluster(index?: number): Promise<ClusterAccess>
-  /** Worker threads (process-max, but not more than `most`) whose jobs use this cluster and these repositories. */
-  executor(repositories: readonly Repository[], most?: number): Promise<Executor<typeof jobHandlers>>
+  /** Worker threads for jobs on these repositories: process-max, if `wanted` has no lower number. */
+  executor(repositories: readonly Repository[], wanted?: WorkersWanted): Promise<Executor<typeof jobHandlers>>
   /**
    * Take the locks that the command table lists for this command, in every selected repository.
    *

@@ -1,12 +1,15 @@
 import type { MessagePort } from 'node:worker_threads'
 import { readBuffer } from '../codec/read-buffer.ts'
+import type { Connection } from '../remote/connection.ts'
 import type { ClusterDescription, ClusterFiles } from '../postgres/cluster-access.ts'
 import type { StorageDriver } from '../storage/driver.ts'
 import { PgtsError } from '../util/error.ts'
+import { Gate } from '../util/gate.ts'
 import { loadModule } from '../util/load-module.ts'
 import { silentLogger, type Logger } from '../util/log.ts'
 import { openRepository } from './open-repository.ts'
 import { repositoryOf, type Repository, type RepositoryDescription } from './repository.ts'
+import type { ForwardedJobs } from './serve/forward-jobs.ts'
 import { repoId } from '../util/repo-id.ts'
 
 /** The description from which a worker opens its environment; plain data, because sockets do not cross threads. */
@@ -14,6 +17,8 @@ export interface WorkerSetup {
   /** All repositories that its jobs may name. */
   readonly repositories: readonly RepositoryDescription[]
   readonly cluster: ClusterDescription
+  /** For a cluster on another host: limits how many workers connect at the same time; see `Gate`. */
+  readonly opening?: SharedArrayBuffer
   /** Size of the read buffer, bytes. */
   readonly bufferBytes: number
   /** Concurrent jobs; default 1. */
@@ -27,7 +32,10 @@ export interface WorkerSetup {
 export interface WorkerEnv extends AsyncDisposable {
   /** The repository that a job names, opened once. */
   repository(key: number): Promise<Repository>
+  /** Of a cluster on this host. */
   readonly files: ClusterFiles
+  /** Present if the cluster is on another host. */
+  readonly forwarded?: ForwardedJobs | undefined
   /** Read buffer; stages own their output buffers. Allocated at first use. */
   readonly buffer: Buffer
   readonly lanes?: readonly WorkerEnv[]
@@ -42,38 +50,82 @@ export interface JobEnv extends Pick<WorkerEnv, 'files' | 'buffer'> {
  * @param log logger of the worker; storages log their retries to it
  * @param access storages that the main thread has open, by the key of their repository: ports to them or, in the main
  * thread itself, the repositories, which stay open
+ * @param main in the main thread: the connection to the host of the cluster
  */
 export async function openWorkerEnv(
   setup: WorkerSetup,
   log: Logger = silentLogger,
   access: ReadonlyMap<number, MessagePort | Repository> = new Map(),
+  main?: Connection,
 ): Promise<WorkerEnv> {
-  const { openClusterFiles } = await loadModule(() => import('../postgres/registry.ts'))
-  const files = await openClusterFiles(setup.cluster)
   const repositories = new WorkerRepositories(setup, log, access)
+  const cluster = await openWorkerCluster(setup, repositories, log, main)
   await repositories.openAll()
   const close = async () => {
-    await files[Symbol.asyncDispose]()
+    await cluster.files?.[Symbol.asyncDispose]()
+    await cluster.forwarded?.[Symbol.asyncDispose]()
     await repositories[Symbol.asyncDispose]()
   }
-  const env = () => new Lane(repositories, files, setup.bufferBytes, close)
+  const env = () => new Lane(repositories, cluster, setup.bufferBytes, close)
   const { lanes = 1 } = setup
   const whole = env()
   return lanes === 1 ? whole : Object.assign(whole, { lanes: Array.from({ length: lanes }, env) })
 }
 
+/** The cluster as a worker uses it: by its files, or by sending jobs to its host. */
+interface WorkerCluster {
+  readonly files?: ClusterFiles
+  readonly forwarded?: ForwardedJobs
+}
+
+async function openWorkerCluster(
+  { cluster, opening, lanes = 1, bufferBytes }: WorkerSetup,
+  repositories: WorkerRepositories,
+  log: Logger,
+  main: Connection | undefined,
+): Promise<WorkerCluster> {
+  if (cluster.kind === 'local') {
+    const { openClusterFiles } = await loadModule(() => import('../postgres/registry.ts'))
+    return { files: await openClusterFiles(cluster) }
+  }
+  const { ForwardedJobs } = await loadModule(() => import('./serve/forward-jobs.ts'))
+  const connect = async () => {
+    const { openHost } = await loadModule(() => import('../remote/host.ts'))
+    using _turn = await new Gate(MOST_OPENING, opening).enter()
+    const { connection } = await openHost(cluster.host, { onLog: ({ level, message }) => log[level](message) })
+    return connection
+  }
+  const repository = (key: number) => repositories.get(key)
+  return { forwarded: new ForwardedJobs({ main, connect, repository, lanes, bufferBytes }) }
+}
+
+/** sshd refuses some of more than 10 connections that are being opened (MaxStartups). */
+const MOST_OPENING = 4
+
 class Lane implements WorkerEnv {
-  readonly files: ClusterFiles
+  readonly forwarded: ForwardedJobs | undefined
+  readonly #files: ClusterFiles | undefined
   readonly #repositories: WorkerRepositories
   readonly #bufferBytes: number
   readonly #close: () => Promise<void>
   #buffer: Buffer | undefined
 
-  constructor(repositories: WorkerRepositories, files: ClusterFiles, bufferBytes: number, close: () => Promise<void>) {
-    this.files = files
+  constructor(
+    repositories: WorkerRepositories,
+    { files, forwarded }: WorkerCluster,
+    bufferBytes: number,
+    close: () => Promise<void>,
+  ) {
+    this.#files = files
+    this.forwarded = forwarded
     this.#repositories = repositories
     this.#bufferBytes = bufferBytes
     this.#close = close
+  }
+
+  get files(): ClusterFiles {
+    if (this.#files === undefined) throw new PgtsError('assert', 'the cluster of this worker is on another host')
+    return this.#files
   }
 
   get buffer(): Buffer {
@@ -137,7 +189,7 @@ class WorkerRepositories implements AsyncDisposable {
       loadModule(() => import('../storage/port/client.ts')),
       loadModule(() => import('../storage/port/shared.ts')),
     ])
-    const openStorage = async () => (await open()).storage
+    const openStorage = description.storage.kind === 'port' ? undefined : async () => (await open()).storage
     return repositoryOf(description, sharedAtFirst(new StoragePort(port), description.shared, openStorage))
   }
 

@@ -11,6 +11,8 @@ export type StorageDescription =
   | { readonly kind: 'posix'; readonly path: string }
   | { readonly kind: 'memory'; readonly id: string }
   | { readonly kind: 'remote'; readonly host: HostDescription }
+  /** Only another thread has it open, and serves it through a port. */
+  | { readonly kind: 'port' }
   | ObjectStoreDescription
 
 /**

@@ -1,3 +1,4 @@
+import { PgtsError } from '../util/error.ts'
 import { loadModule } from '../util/load-module.ts'
 import { silentLogger, type Logger } from '../util/log.ts'
 import type { StorageDriver } from './driver.ts'
@@ -27,6 +28,8 @@ export async function openStorage(
       const { openRemoteStorage } = await loadModule(() => import('./remote/open.ts'))
       return openRemoteStorage(description.host, log)
     }
+    case 'port':
+      throw new PgtsError('assert', 'this storage is only open in another thread')
     default: {
       const { openObjectStorage } = await loadModule(() => import('./open-object.ts'))
       return openObjectStorage(description, log, connections)

@@ -3,4 +3,4 @@ import { loadModule } from '../util/load-module.ts'
 import { serveJobs } from './serve.ts'
 
 /** Entry point of a worker thread. The handlers are loaded with the first job. */
-serveJobs(async () => (await loadModule(() => import('../core/jobs.ts'))).jobHandlers, openWorkerEnv)
+serveJobs(async (setup) => (await loadModule(() => import('../core/jobs.ts'))).handlersFor(setup), openWorkerEnv)

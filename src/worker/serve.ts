@@ -19,6 +19,7 @@ export interface WorkerEnvironment extends AsyncDisposable {
   readonly lanes?: readonly unknown[]
 }
 
+type LoadHandlers = (setup: never) => Promise<JobHandlers>
 type OpenEnvironment = (
   setup: never,
   log: Logger,
@@ -29,7 +30,7 @@ type OpenEnvironment = (
  * Serve jobs in this worker thread: open the environment with the first job, run one job at a time (or one in each
  * lane), answer, until the main thread sends `close`.
  */
-export function serveJobs(loadHandlers: () => Promise<JobHandlers>, openEnv: OpenEnvironment): void {
+export function serveJobs(loadHandlers: LoadHandlers, openEnv: OpenEnvironment): void {
   const port = parentPort
   if (port === null) throw new PgtsError('assert', 'the worker entry was started outside a worker thread')
   // The exit code when the thread ends without `close`, see begin(). Node's own would be 0.
@@ -65,12 +66,7 @@ class JobServer {
   #idle: number[] | undefined
   #lanes = 1
 
-  constructor(
-    port: MessagePort,
-    start: WorkerStart,
-    loadHandlers: () => Promise<JobHandlers>,
-    openEnv: OpenEnvironment,
-  ) {
+  constructor(port: MessagePort, start: WorkerStart, loadHandlers: LoadHandlers, openEnv: OpenEnvironment) {
     const send = (message: FromWorker) => port.postMessage(message)
     this.#port = port
     this.#start = start
@@ -79,7 +75,8 @@ class JobServer {
     this.#answers = new Answers(send)
     this.#open = async () => {
       refuseOtherBuild(start.build)
-      return { handlers: await loadHandlers(), env: await openEnv(start.setup as never, this.#log, start.ports) }
+      const setup = start.setup as never
+      return { handlers: await loadHandlers(setup), env: await openEnv(setup, this.#log, start.ports) }
     }
   }
 

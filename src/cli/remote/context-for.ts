@@ -6,6 +6,8 @@ import type { ServingContext } from '../../core/serve/serve.ts'
 import type { OpenRequest } from '../../remote/open.ts'
 import { asBytes, bytesToText, type ByteString } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
+import { loadModule } from '../../util/load-module.ts'
+import { NO_RETRY } from '../../worker/retry.ts'
 import { openContext, type Surroundings } from '../context.ts'
 
 export interface ServingRights {
@@ -69,6 +71,19 @@ function servingContext(
       const cluster = await open.ctx.cluster()
       assertSameDirectory(pgPath, cluster.pgPath)
       return cluster
+    },
+    openExecutor: async (repository, bufferBytes) => {
+      const { openWorkers } = await loadModule(() => import('../workers.ts'))
+      return openWorkers({
+        repositories: [repository],
+        descriptions: [],
+        cluster: { kind: 'local' },
+        workers: 1,
+        bufferBytes,
+        // The other host repeats a failed job.
+        retry: NO_RETRY,
+        log: around.log,
+      })
     },
     [Symbol.asyncDispose]: () => open[Symbol.asyncDispose](),
   }

@@ -21,8 +21,9 @@ export interface CopyExecutors extends AsyncDisposable {
 }
 
 export async function openExecutors({ ctx, repository, source }: BackupRun): Promise<CopyExecutors> {
-  const data = await ctx.executor([repository])
-  const primary = source.standby === undefined ? undefined : await ctx.executor([repository], 1)
+  const { cluster, standby } = source
+  const data = await ctx.executor([repository], { cluster: standby?.cluster ?? cluster })
+  const primary = standby === undefined ? undefined : await ctx.executor([repository], { cluster, most: 1 })
   return {
     data,
     primary,

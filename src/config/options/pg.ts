@@ -20,7 +20,6 @@ export const pgOptions = defineOptions({
     for: {
       'archive-get': { internal: true },
       'archive-push': { internal: true },
-      backup: { support: 'refuse' },
       restore: { internal: true },
     },
   },

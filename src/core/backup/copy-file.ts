@@ -10,9 +10,9 @@ import { PgtsError } from '../../util/error.ts'
 import type { JobEnv, WorkerEnv } from '../worker-env.ts'
 import type { BlockShape } from './block-policy.ts'
 import { bufferForBlocks, openForCopy, withFirst } from './cluster-source.ts'
-import type { CopiedFile, CopyFileJob, CopyFilesJob, CopyTask } from './copy-job.ts'
+import type { CopiedFile, CopyFileJob, CopyFilesJob } from './copy-job.ts'
 import { CommitQueue, RepoTarget } from './repo-target.ts'
-import { storeFile } from './store-file.ts'
+import { storeFile, type CopyTask } from './store-file.ts'
 
 /**
  * Job handler: copies files into the repository, hashed before and after compression and encryption.

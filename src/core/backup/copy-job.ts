@@ -3,7 +3,6 @@ import type { StoredBlocks } from '../block/read.ts'
 import type { BlockShape } from './block-policy.ts'
 import type { PageCheckResult } from './page-check.ts'
 import type { ByteString } from '../../util/byte-string.ts'
-import type { JobEnv } from '../worker-env.ts'
 
 /** One file of the cluster to copy into the repository. */
 export interface CopyFileJob {
@@ -83,12 +82,4 @@ export interface StoredContent {
   readonly pages?: PageCheckResult
   /** A message for the operator. */
   readonly warning?: string
-}
-
-/** One file of a job, and what its worker has for it. */
-export interface CopyTask {
-  readonly file: CopyFileJob
-  readonly job: CopyFilesJob
-  readonly env: JobEnv
-  readonly signal: AbortSignal
 }

@@ -10,10 +10,18 @@ import { loadBlockMap } from '../block/read.ts'
 import type { BlockStage } from '../block/types.ts'
 import { blockWriter } from '../block/block-writer.ts'
 import type { JobEnv } from '../worker-env.ts'
-import type { CopyFileJob, CopyFilesJob, CopyTask, StoredContent } from './copy-job.ts'
+import type { CopyFileJob, CopyFilesJob, StoredContent } from './copy-job.ts'
 import { PageCheck } from './page-check.ts'
 import type { RepoTarget } from './repo-target.ts'
 import type { Mutable } from '../../util/mutable.ts'
+
+/** One file of a job, and what its worker has for it. */
+export interface CopyTask {
+  readonly file: CopyFileJob
+  readonly job: CopyFilesJob
+  readonly env: JobEnv
+  readonly signal: AbortSignal
+}
 
 /**
  * Stores a file in one pass: page checks, SHA-1, codec and cipher (or blocks), SHA-1 of the stored bytes. Does not

@@ -25,7 +25,6 @@ export class JobNames {
       Promise.reject(new PgtsError('access', 'this operation is not part of a backup job'))
     this.storage = forwarding(storage, {
       stat: refuse,
-      // eslint-disable-next-line require-yield -- it refuses before the first entry
       async *list() {
         await refuse()
       },

@@ -10,11 +10,15 @@ import { rankOf, silentLogger, type LogFields, type Logger, type MessageLevel } 
 import { joinWriters } from '../../util/lock-writers.ts'
 import { repoId } from '../../util/repo-id.ts'
 import type { ClusterAccess } from '../../postgres/cluster-access.ts'
+import type { Executor } from '../../worker/executor.ts'
+import type { jobHandlers } from '../jobs.ts'
 import type { Repository } from '../repository.ts'
 import { cipherHandler } from './cipher-verb.ts'
 import { clusterService, type ClusterService } from './cluster-verbs.ts'
+import { assertBelow } from './cluster-paths.ts'
 import { limited, type Limits } from './limited.ts'
 import { ServedLocks } from './lock-verbs.ts'
+import { jobService, type JobService } from './run-jobs.ts'
 import { membersOf, storageVerbs } from './storage-verbs.ts'
 
 /** What a process serves, in the configuration of its own host. */
@@ -29,6 +33,8 @@ export interface ServingContext extends AsyncDisposable {
   repositories(): Promise<readonly Repository[]>
   /** pg1 of this host. */
   cluster(): Promise<ClusterAccess>
+  /** An executor with one worker, for jobs on a repository that is open in this thread only. */
+  openExecutor(repository: Repository, bufferBytes: number): Promise<Executor<typeof jobHandlers>>
 }
 
 /** Decides what a connection may open. */
@@ -111,6 +117,7 @@ class Session implements Served {
   #locks: ServedLocks | undefined
   #cluster: ClusterService | undefined
   #writer: Disposable | undefined
+  #jobs: JobService | undefined
   /** Number of requests that have not been answered. */
   #requests = 0
   #closing: string | undefined
@@ -128,6 +135,7 @@ class Session implements Served {
     if (signal.aborted) onAbort()
     this.ended = connection.ended.then(async () => {
       signal.removeEventListener('abort', onAbort)
+      await this.#jobs?.[Symbol.asyncDispose]()
       await this.#cluster?.[Symbol.asyncDispose]()
       await this.#locks?.[Symbol.asyncDispose]()
       await this.#context?.[Symbol.asyncDispose]()
@@ -139,15 +147,16 @@ class Session implements Served {
     return onCall(openVerb, async (request, { connection }) => {
       if (this.#context !== undefined) throw new PgtsError('protocol', 'a connection can only be opened once')
       const context = (this.#context = await this.#host.contextFor(request, logOver(connection)))
-      const { answer, handlers } = await this.#open(request, context)
+      const { answer, handlers } = await this.#open(request, context, connection)
       connection.serve(handlers.map((handler) => this.#counted(handler)))
       return answer
     })
   }
 
-  async #open(request: OpenRequest, context: ServingContext): Promise<Opened> {
+  async #open(request: OpenRequest, context: ServingContext, connection: Connection): Promise<Opened> {
     const { kind, key, process, execId } = request
-    const { answer, handlers } = kind === 'pg' ? await this.#openCluster(context) : await openRepository(key, context)
+    const { answer, handlers } =
+      kind === 'pg' ? await this.#openCluster(context, connection) : await openRepository(key, context)
     const { lockPath, stanza, isExclusive } = context
     if (process !== 0) {
       if (kind === 'repo' && isExclusive) this.#writer = await joinWriters(lockPath, stanza, key)
@@ -157,11 +166,15 @@ class Session implements Served {
     return { answer, handlers: [...handlers, ...this.#locks.handlers()] }
   }
 
-  async #openCluster(context: ServingContext): Promise<Opened> {
+  async #openCluster(context: ServingContext, connection: Connection): Promise<Opened> {
     const cluster = await context.cluster()
     this.#cluster = clusterService(cluster)
     const answer = { host: hostname(), display: bytesToText(cluster.pgPath), members: [] }
-    return { answer, handlers: this.#cluster.handlers }
+    this.#jobs = jobService(connection, {
+      openExecutor: (repository, bufferBytes) => context.openExecutor(repository, bufferBytes),
+      assertPath: (path) => assertBelow(cluster.pgPath, path),
+    })
+    return { answer, handlers: [...this.#cluster.handlers, ...this.#jobs.handlers] }
   }
 
   #counted(handler: Handler): Handler {

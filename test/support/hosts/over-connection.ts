@@ -32,6 +32,7 @@ export async function overConnection(
     isExclusive: false,
     repositories: async () => [repositoryOf({ key: 1 }, storage)],
     cluster: () => Promise.reject(new Error('no cluster is served')),
+    openExecutor: () => Promise.reject(new Error('no jobs are served')),
     [Symbol.asyncDispose]: async () => undefined,
     ...context,
   }

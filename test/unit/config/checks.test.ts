@@ -18,10 +18,7 @@ describe('options that pgts does not support yet', () => {
     expect(error.message + error.hints.join()).not.toContain('geheim')
   })
 
-  test.each([
-    ['backup --stanza=main --pg1-path=/pg --pg1-host=db', 'pg1-host=db'],
-    ['check --stanza=main --pg1-path=/pg --report', 'report=y'],
-  ])('%s is refused', async (line, words) => {
+  test.each([['check --stanza=main --pg1-path=/pg --report', 'report=y']])('%s is refused', async (line, words) => {
     expect((await failureOf(line)).message).toContain(words)
   })
 

@@ -1,0 +1,85 @@
+import type { Connection } from '../../remote/connection.ts'
+import type { CopiedFile, CopyFilesJob } from '../backup/copy-job.ts'
+import type { Repository } from '../repository.ts'
+import { JobNames } from './job-names.ts'
+import { backupFileVerb, jobSetupVerb } from './job-verbs.ts'
+import { storageVerbs } from './storage-verbs.ts'
+
+export interface ForwardOptions {
+  /** For small work: the connection of the main thread, which stays open. */
+  readonly main?: Connection | undefined
+  /** Opens a connection of this worker. */
+  connect(): Promise<Connection>
+  repository(key: number): Promise<Repository>
+  /** Number of concurrent jobs. */
+  readonly lanes: number
+  readonly bufferBytes: number
+}
+
+/** A connection that is ready for jobs. */
+interface Ready {
+  readonly connection: Connection
+  readonly names: JobNames
+}
+
+/**
+ * Sends the jobs of one worker to the host of the cluster over a connection of its own, opened for the first job, and serves the
+ * repository to that host over the same connection. A lost connection is replaced for the next job.
+ */
+export class ForwardedJobs implements AsyncDisposable {
+  readonly #options: ForwardOptions
+  #ready: Promise<Ready> | undefined
+
+  constructor(options: ForwardOptions) {
+    this.#options = options
+  }
+
+  async backupFiles(job: CopyFilesJob, signal: AbortSignal): Promise<readonly CopiedFile[]> {
+    const { connection, names } = await this.#connected(job.repoKey, signal)
+    using _held = names.hold(job)
+    return await connection.call(backupFileVerb, job, { signal })
+  }
+
+  async #connected(repoKey: number, signal: AbortSignal): Promise<Ready> {
+    for (;;) {
+      signal.throwIfAborted()
+      const opening = (this.#ready ??= this.#connect(repoKey))
+      const ready = await opening.catch((error: unknown) => {
+        this.#forget(opening)
+        throw error
+      })
+      const { connection } = ready
+      if (!connection.signal.aborted) return ready
+      if (connection === this.#options.main) throw connection.signal.reason
+      // Its handlers remove incomplete files, which the job then writes under the same names.
+      await connection.ended
+      this.#forget(opening)
+    }
+  }
+
+  #forget(opening: Promise<Ready>): void {
+    if (this.#ready === opening) this.#ready = undefined
+  }
+
+  async #connect(repoKey: number): Promise<Ready> {
+    const { repository, main, lanes: parallel, bufferBytes } = this.#options
+    const { storage } = await repository(repoKey)
+    const connection = main ?? (await this.#options.connect())
+    try {
+      const names = new JobNames(storage)
+      connection.serve(storageVerbs(names.storage))
+      const runs = main === undefined ? 'thread' : 'here'
+      await connection.call(jobSetupVerb, { repoKey, display: storage.display, parallel, bufferBytes, runs })
+      return { connection, names }
+    } catch (error) {
+      if (main === undefined) await connection[Symbol.asyncDispose]()
+      throw error
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    // If it could not be opened, a job has reported that.
+    const ready = await this.#ready?.catch(() => undefined)
+    if (ready !== undefined && ready.connection !== this.#options.main) await ready.connection[Symbol.asyncDispose]()
+  }
+}
