@@ -1,7 +1,7 @@
 import type { ServerConnection } from '../../postgres/client.ts'
 import type { ClusterAccess } from '../../postgres/cluster-access.ts'
 import { readControlFile, type ControlFile } from '../../postgres/control-file.ts'
-import { EXIT_CODES, exitCodeText, PgtsError, toPlainError } from '../../util/error.ts'
+import { EXIT_CODES, exitCodeText, isPgtsError, PgtsError, toPlainError } from '../../util/error.ts'
 import type { CommandContext } from '../context.ts'
 
 type Context = CommandContext<'backup' | 'check' | 'stanza-create' | 'stanza-upgrade'>
@@ -65,6 +65,8 @@ export async function connectClusters(ctx: Context): Promise<Clusters> {
     for (const [place, result] of results.entries()) {
       if (result.status === 'fulfilled') continue
       if (results.length === 1 && command !== 'check') throw result.reason
+      // Another command has the locks of that host, or a stop file forbids this one.
+      if (isPgtsError(result.reason, 'lock-acquire') || isPgtsError(result.reason, 'stop')) throw result.reason
       const { key } = wanted[place]![1]
       const { code, message, hints } = toPlainError(result.reason)
       const text = `unable to check pg${key}: ${exitCodeText(EXIT_CODES[code])} ${message}`

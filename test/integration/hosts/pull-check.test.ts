@@ -1,4 +1,4 @@
-import { readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { canSwitchUsers } from '../../support/hosts/hosts.ts'
@@ -73,6 +73,56 @@ onHosts('doctor examines the cluster of another host', async () => {
   expect(report.notChecked).toEqual([])
   expect(report.findings.map(({ rule }) => rule)).toContain('backup-missing')
   expect(report.findings.map(({ rule }) => rule)).not.toContain('cluster-unreadable')
+})
+
+onHosts('locks and stop files of both hosts forbid a command', async () => {
+  const { postgres, repository } = site.hosts
+  await postgres.pgtsOk('--stanza=main', 'stop')
+  const stopped = await repository.pgts(['--stanza=main', 'backup'])
+  expect(stopped.code).toBe(62)
+  expect(stopped.stdout).toContain("raised from remote-0 ssh protocol on 'pg-host': stop file exists")
+  // Not a warning about one of several clusters.
+  const second = ['--pg2-host=pg-host', `--pg2-host-user=${postgres.user.name}`, '--pg2-path=/nonexistent']
+  expect(await repository.pgts(['--stanza=main', ...second, 'backup'])).toMatchObject({ code: 62 })
+  await postgres.pgtsOk('--stanza=main', 'start')
+
+  const file = join(postgres.dir, 'lock/main-backup-1.lock')
+  let pid = 0
+  const holding = postgres.run('/usr/bin/flock', [file, 'sh', '-c', `touch ${file}.held; exec sleep 60`], {
+    onStart: (started) => (pid = started),
+  })
+  await expect.poll(() => existsSync(`${file}.held`)).toBe(true)
+  const locked = await repository.pgts(['--stanza=main', 'backup'])
+  expect(locked.code).toBe(50)
+  expect(locked.stdout).toContain("raised from remote-0 ssh protocol on 'pg-host':")
+  process.kill(-pid, 'SIGKILL')
+  await holding
+})
+
+onHosts('server:remote limits a repository host to its stanzas and to the configured directory', async () => {
+  const { postgres, repository } = site.hosts
+  postgres.write('bin/limited', `#!/bin/sh\nexec ${postgres.dir}/bin/pgts server:remote main\n`, 0o750)
+  const limited = (...args: string[]) => repository.pgts([`--pg1-host-cmd=${postgres.dir}/bin/limited`, ...args])
+  expect(await limited('--stanza=main', 'stanza-upgrade')).toMatchObject({ code: 0 })
+  const other = await limited(
+    '--stanza=other',
+    `--pg1-path=${site.cluster.dataDir}`,
+    '--pg1-host=pg-host',
+    'stanza-create',
+  )
+  expect(other.code).toBe(105)
+  const path = await limited('--stanza=main', '--pg1-path=/etc', 'stanza-upgrade')
+  expect(path.code).toBe(105)
+  expect(path.stdout).toContain(`access to '/etc' is denied: pg1-path is '${site.cluster.dataDir}'`)
+})
+
+onHosts('stanza-delete sees the server of the other host', async () => {
+  const { repository } = site.hosts
+  await repository.pgtsOk('--stanza=main', 'stop')
+  const { code, stdout } = await repository.pgts(['--stanza=main', 'stanza-delete'])
+  await repository.pgtsOk('--stanza=main', 'start')
+  expect(code).toBe(38)
+  expect(stdout).toContain('postmaster.pid exists')
 })
 
 onHosts('an unreachable host, a wrong directory, a server that is down', async () => {
