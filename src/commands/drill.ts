@@ -114,10 +114,12 @@ async function save({ log, stanza, signal }: Context, { repository }: Selected, 
   }
 }
 
-/** Directories in which, and around which, nothing is restored. */
+/** Directories of this host in which, and around which, nothing is restored. */
 function foreignPlaces({ options }: Context): string[] {
-  const repositories = options.repo.flatMap(({ type, path }) => (type === 'posix' || type === 'cifs' ? [path] : []))
-  return [...options.pg.map(({ path }) => path), ...repositories].filter((path) => path !== undefined)
+  const repositories = options.repo.filter(({ type }) => type === 'posix' || type === 'cifs')
+  return [...options.pg, ...repositories].flatMap(({ host, path }) =>
+    host === undefined && path !== undefined ? [path] : [],
+  )
 }
 
 function readStatements(file: string): readonly SqlStatement[] {

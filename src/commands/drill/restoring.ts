@@ -21,7 +21,7 @@ export function restoringContext(ctx: CommandContext<'drill'>, places: ScratchPl
     progress: { ...progressOf(ctx), plan: async () => undefined },
     options: {
       ...options,
-      pg: [{ ...options.pg[0], key: 1, path: places.data }],
+      pg: [{ ...options.pg[0], key: 1, path: places.data, host: undefined }],
       archiveMode: 'preserve',
       // The drill checks the pages itself.
       checksumPageError: false,
@@ -46,12 +46,14 @@ export function restoringContext(ctx: CommandContext<'drill'>, places: ScratchPl
       ...ctx.commandLineFor('archive-get').filter((word) => !OVERRIDDEN.test(word)),
       '--no-archive-async',
       '--no-archive-resident',
+      '--pg1-local',
       `--pg1-path=${places.data}`,
     ],
   }
 }
 
-const OVERRIDDEN = /^--(?:no-|reset-)?(?:archive-async|archive-resident|pg1-path|pg1-host|log-level-file)(?:=|$)/
+const OVERRIDDEN =
+  /^--(?:no-|reset-)?(?:archive-async|archive-resident|pg1-path|pg1-host|pg1-local|log-level-file)(?:=|$)/
 
 function progressOf({ progress }: CommandContext<'drill'>) {
   return { phase: progress.phase.bind(progress), done: progress.done.bind(progress) }
