@@ -67,6 +67,12 @@ function changing(cluster: Cluster): AsyncDisposable {
   }
 }
 
+/** A command for a server of the site whose number is not 1. */
+async function calledInPlace({ cluster }: Site, words: string): Promise<string> {
+  const [row] = await cluster.query('show archive_command')
+  return String(row!['archive_command']).replace('archive-push %p', `--pg1-path="$PWD" ${words}`)
+}
+
 interface Listed {
   readonly label: string
   readonly archive: { readonly start: string; readonly stop: string }
@@ -158,7 +164,7 @@ test.each(versions(14))(
       options: { 'repo1-cipher-type': 'aes-256-cbc', 'repo1-cipher-pass': 'of the standby' },
     })
     const primary = site.cluster
-    await using standby = await aStandby(site)
+    await using standby = await aStandby(site, { archive_command: await calledInPlace(site, 'archive-push %p') })
     const only = ['--backup-standby=only', '--archive-timeout=5s']
 
     // The archive ends before the last change, which only the standby has.
@@ -186,6 +192,15 @@ test.each(versions(14))(
     }
     await using copy = await restored(site, [`--set=${first!.label}`, '--type=immediate', '--target-action=promote'])
     expect(Object.keys(await dataChecksum(copy))).toEqual(Object.keys(expected))
+
+    // Recovery continues from the WAL in the backup to the timeline of the promoted standby.
+    await standby.query('select pg_promote()')
+    await standby.untilPrimary()
+    await standby.query(`insert into t values (0, 'after')`)
+    await standby.query('select pg_switch_wal()')
+    await untilArchived(standby)
+    await using after = await restored(site)
+    expect(await dataChecksum(after)).toEqual(await dataChecksum(standby))
     expect((await site.pgts(['verify'])).code).toBe(0)
   },
 )
@@ -198,10 +213,9 @@ const logOf = (site: Site) => {
 test('waits for replay, and fails with 82 if it does not advance', { timeout: 90_000 }, async () => {
   await using site = await aBusySite()
   // This one reads WAL only from the archive.
-  const restore_command = (await site.cluster.query('show archive_command'))[0]!['archive_command'] as string
   await using standby = await aStandby(site, {
     primary_conninfo: '',
-    restore_command: restore_command.replace('archive-push %p', '--pg1-path="$PWD" archive-get %f "%p"'),
+    restore_command: await calledInPlace(site, 'archive-get %f "%p"'),
     wal_retrieve_retry_interval: '200ms',
   })
   await standby.query('select pg_wal_replay_pause()')
