@@ -1,5 +1,6 @@
 import { Socket } from 'node:net'
 import type { Duplex, Readable, Writable } from 'node:stream'
+import type { Text } from '../util/byte-string.ts'
 import { messageOf } from '../util/error.ts'
 
 /** Bytes to and from another process. The errors of both streams have a listener. */
@@ -8,6 +9,8 @@ export interface Channel {
   readonly output: Writable
   /** For messages: `remote-1 ssh protocol on 'HOST'`. */
   readonly display: string
+  /** What an operator can check if it ends before the greeting. */
+  readonly hint?: Text
   /** Why it has ended, as the end of a message: ` [255]: Permission denied`. May wait for some seconds. */
   explainEnd(): Promise<string | undefined>
   /** Ends it at once. */

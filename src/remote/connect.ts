@@ -53,7 +53,10 @@ async function greeted(
       const read = await readFirstLine(channel.input, limits)
       if (read !== undefined) return read
       const reason = await channel.explainEnd()
-      throw new PgtsError('host-connect', `${channel.display} terminated unexpectedly${reason ?? ''}`)
+      const { display, hint } = channel
+      throw new PgtsError('host-connect', `${display} terminated unexpectedly${reason ?? ''}`, {
+        hints: hint === undefined ? [] : [hint],
+      })
     })
   } catch (error) {
     channel.destroy()

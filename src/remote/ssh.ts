@@ -1,6 +1,6 @@
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
 import type { Readable, Writable } from 'node:stream'
-import { asBytes, bytesToLines } from '../util/byte-string.ts'
+import { asBytes, bytesToLines, type Text } from '../util/byte-string.ts'
 import { messageOf, PgtsError } from '../util/error.ts'
 import type { Channel } from './channel.ts'
 
@@ -33,7 +33,7 @@ export function openSsh(target: SshTarget): Channel {
     detached: true,
     env: { ...process.env, SSH_ASKPASS_REQUIRE: 'never' },
   })
-  return new SshChannel(child, `remote-${target.process} ssh protocol on '${target.host}'`, target.program)
+  return new SshChannel(child, target)
 }
 
 /** The command line of pgBackRest, so that the entries of authorized_keys in its guide admit it. */
@@ -61,6 +61,7 @@ class SshChannel implements Channel {
   readonly input: Readable
   readonly output: Writable
   readonly display: string
+  readonly hint: Text
   readonly closed: Promise<void>
   readonly #child: ChildProcessWithoutNullStreams
   readonly #program: string
@@ -68,10 +69,12 @@ class SshChannel implements Channel {
   #failure: string | undefined
   #isClosed = false
 
-  constructor(child: ChildProcessWithoutNullStreams, display: string, program: string) {
+  constructor(child: ChildProcessWithoutNullStreams, { program, host, user, port, command, process }: SshTarget) {
     this.#child = child
     this.#program = program
-    this.display = display
+    this.display = `remote-${process} ssh protocol on '${host}'`
+    const at = port === undefined ? '' : ` -p ${port}`
+    this.hint = `run this by hand, as the user that runs pgts here: ${program}${at} ${user}@${host} ${command} version`
     this.input = child.stdout
     this.output = child.stdin
     // The end of ssh explains it better.

@@ -110,7 +110,11 @@ describe.runIf(canSwitchUsers)('a connection by ssh', () => {
       /terminated unexpectedly \[3\]: x{4000,4096}$/,
     ],
   ])('reports exit code and error output for %s', async (_, options, message) => {
-    await expect(open(options)).rejects.toMatchObject({ code: 'host-connect', message: expect.stringMatching(message) })
+    await expect(open(options)).rejects.toMatchObject({
+      code: 'host-connect',
+      message: expect.stringMatching(message),
+      hints: [expect.stringMatching(/^run this by hand, .*ssh .*@repo-host .* version$/)],
+    })
   })
 
   test.each([{ host: '-oProxyCommand=true' }, { user: '-l' }, { host: '' }])(
