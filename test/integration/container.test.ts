@@ -103,8 +103,8 @@ function ofTheImage(): void {
       if (name === 'RUN') await clean.run(text.replaceAll(/--mount=\S+/g, ''))
       else expect(['FROM', 'LABEL', 'USER', 'ENTRYPOINT', 'CMD']).toContain(name)
     cpSync(join(serverBinaries(17), '..'), join(clean.path, 'opt/postgresql'), { recursive: true, dereference: true })
-    for (const path of ['/var/lib/postgresql/data', '/var/run/postgresql', '/run/pgts', '/tmp', '/pgts'])
-      addVolume(path)
+    // /var/run is an absolute link, which would lead out of the root.
+    for (const path of ['/var/lib/postgresql/data', '/run/postgresql', '/run/pgts', '/tmp', '/pgts']) addVolume(path)
     writeConfiguration(addVolume('/etc/pgts'))
   }, 900_000)
   afterAll(() => clean?.[Symbol.dispose]())

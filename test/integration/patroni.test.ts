@@ -172,8 +172,17 @@ function more(): void {
     await until('the bootstrapped cluster', () => node.isLeader(), { everyMs: 200, details: site.details })
     expect(await node.query('select count(*)::int as rows from numbers')).toEqual([{ rows }])
     // Refused in the moment in which the background process looks for the stanza.
-    const created = () => site.pgbackrest(node, 'stanza-create').then(Boolean, () => false)
-    await until('stanza-create', created, { everyMs: 500 })
+    let refused = ''
+    const created = async () => {
+      try {
+        await site.pgbackrest(node, 'stanza-create')
+        return true
+      } catch (error) {
+        refused = String(error)
+        return false
+      }
+    }
+    await until('stanza-create', created, { everyMs: 500, details: () => refused })
     await site.pgbackrest(node, 'check')
     await site.pgbackrest(node, '--type=full', 'backup')
   }, 300_000)
