@@ -8,20 +8,21 @@ import { makeTestDir, projectRoot } from '../support/processes/test-user.ts'
 import { yamlDocuments } from '../support/run/doc-blocks.ts'
 
 // The manifests of the guide, without a cluster: each is valid for the API, and every command in them is valid with the
-// configuration of the guide.
+// configuration that its pod mounts.
 
 interface PodContainer {
   readonly name: string
   readonly image: string
   readonly args?: readonly string[]
-  readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string }[]
+  readonly livenessProbe?: { readonly exec: { readonly command: readonly string[] } }
+  readonly volumeMounts: readonly { readonly name: string; readonly mountPath: string }[]
   readonly securityContext: Readonly<Record<string, unknown>>
 }
 
 interface Pod {
   readonly securityContext: Readonly<Record<string, unknown>>
   readonly containers: readonly PodContainer[]
-  readonly volumes?: readonly { readonly name: string }[]
+  readonly volumes: readonly { readonly name: string; readonly configMap?: { readonly name: string } }[]
 }
 
 interface Manifest {
@@ -75,10 +76,10 @@ function asSource(documents: readonly Manifest[]): string {
 /** Variables of the Secret. */
 const SECRET = { PGTS_REPO1_S3_KEY: 'key', PGTS_REPO1_S3_KEY_SECRET: 'secret' }
 
-/** Arguments of every call of pgts: by the entry point, in archive_command, and by `kubectl exec`. */
-function commandsOf({ image, args = [] }: PodContainer): string[][] {
-  if (image.startsWith('pgts:')) return [[...args]]
-  if (args[0] === 'exec') return [args.slice(args.indexOf('pgts') + 1)]
+/** Arguments of every call of pgts: by the entry point, in archive_command, and to see whether it lives. */
+function commandsOf({ image, args = [], livenessProbe }: PodContainer): string[][] {
+  const probes = livenessProbe === undefined ? [] : [livenessProbe.exec.command.slice(1)]
+  if (image.startsWith('pgts:')) return [[...args], ...probes]
   return args.flatMap((arg) => {
     const command = /^archive_command=pgts (.*) %p$/.exec(arg)?.[1]
     return command === undefined ? [] : [[...command.split(' '), 'pg_wal/000000010000000000000001']]
@@ -108,9 +109,7 @@ test('the guide has a database, a backup and a restore', () => {
     'ConfigMap db-pgts',
     'Service db',
     'StatefulSet db',
-    'ServiceAccount db-backup',
-    'Role db-backup',
-    'RoleBinding db-backup',
+    'ConfigMap db-pgts-backup',
     'CronJob db-backup-full',
     'Job db-restore',
   ])
@@ -129,14 +128,18 @@ describe.each(pods)('$name', ({ manifest, pod }) => {
 
   test('mounts volumes that it has', () => {
     const claims = manifest.spec?.volumeClaimTemplates?.map(({ metadata }) => metadata.name) ?? []
-    const volumes = [...(pod.volumes ?? []).map(({ name }) => name), ...claims]
-    for (const { volumeMounts = [] } of pod.containers)
+    const volumes = [...pod.volumes.map(({ name }) => name), ...claims]
+    for (const { volumeMounts } of pod.containers)
       for (const { name } of volumeMounts) expect(volumes, name).toContain(name)
   })
 
   test('has commands that are valid with its configuration', async () => {
+    const map = pod.volumes.find(({ name }) => name === 'config')?.configMap?.name
     const config = join(makeTestDir('kubernetes'), 'pgts.yaml')
-    writeFileSync(config, manifests.find(({ kind }) => kind === 'ConfigMap')!.data!['pgts.yaml']!)
+    writeFileSync(
+      config,
+      manifests.find(({ kind, metadata }) => kind === 'ConfigMap' && metadata.name === map)!.data!['pgts.yaml']!,
+    )
     const commands = pod.containers.flatMap(commandsOf)
     expect(commands.length).toBeGreaterThan(0)
     for (const command of commands) {
