@@ -1,6 +1,7 @@
 import { cpSync, mkdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { systemClock } from '../../src/util/clock.ts'
 import { forwarding } from '../../src/storage/wrappers.ts'
 import type { StorageDriver } from '../../src/storage/driver.ts'
 import { giveToTestUser, makeTestDir, startCluster } from '../support/postgres/postgres.ts'
@@ -18,7 +19,13 @@ test('a file that is truncated to zero between listing and copy, with repo-block
   writeFileSync(join(dir, 'pgbackrest.conf'), `${lines.join('\n')}\n`)
   giveToTestUser(dir)
   const run = (args: readonly string[], wrap?: (storage: StorageDriver) => StorageDriver) =>
-    runInProcess([`--config=${dir}/pgbackrest.conf`, '--stanza=main', ...args], join(dir, 'repo'), wrap)
+    runInProcess(
+      [`--config=${dir}/pgbackrest.conf`, '--stanza=main', ...args],
+      join(dir, 'repo'),
+      wrap,
+      {},
+      { clock: systemClock },
+    )
   // Stored in blocks; larger than the bundle limit in the first backup, and with a prior block map in the second.
   const relation = join(pgPath, 'base/1/1255')
   const content = readFileSync(relation)
