@@ -23,6 +23,8 @@ export function limited(storage: StorageDriver, limits: Limits): StorageDriver {
       return inner.stat(name, options)
     },
     list: (prefix, options) => {
+      // info lists the stanzas even if one is named: those of other clients are left out.
+      if (AREAS.includes(prefix) && options?.recursive !== true) return insideOnly(inner.list(prefix, options), roots)
       assertAllowed(prefix)
       return inner.list(prefix, options)
     },
@@ -88,6 +90,13 @@ function linksInside(storage: StorageDriver, roots: readonly string[] | undefine
       },
     },
   })
+}
+
+async function* insideOnly<T extends { readonly name: string }>(
+  entries: AsyncIterable<T>,
+  roots: readonly string[],
+): AsyncGenerator<T> {
+  for await (const entry of entries) if (isInside(entry.name, roots)) yield entry
 }
 
 function isInside(name: string, roots: readonly string[] | undefined): boolean {

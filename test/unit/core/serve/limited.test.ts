@@ -28,7 +28,7 @@ describe('a host that may use one stanza', () => {
     expect(await storage.stat(name)).toBeUndefined()
   })
 
-  test.each(['archive/mainline/archive.info', 'backup/other/x', 'backup', 'x'])('cannot use %s', async (name) => {
+  test.each(['archive/mainline/archive.info', 'backup/other/x', 'x'])('cannot use %s', async (name) => {
     await putFile(storage, `${name}/file`, Buffer.from('x'))
     const operations: (() => unknown)[] = [
       () => one.stat(name),
@@ -46,6 +46,18 @@ describe('a host that may use one stanza', () => {
       },
     ]
     for (const operation of operations) await expect((async () => operation())()).rejects.toMatchObject(DENIED)
+  })
+
+  test('lists only its stanza among those of the repository, and nothing of all of them', async () => {
+    await putFile(storage, 'backup/main/backup.info', Buffer.from('x'))
+    await putFile(storage, 'backup/other/backup.info', Buffer.from('x'))
+    const names: string[] = []
+    for await (const { name } of one.list('backup')) names.push(name)
+    expect(names).toEqual(['backup/main'])
+    const all = async () => {
+      for await (const _ of one.list('backup', { recursive: true }));
+    }
+    await expect(all()).rejects.toMatchObject(DENIED)
   })
 
   test('creates links inside of the stanza only', async () => {
