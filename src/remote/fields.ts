@@ -53,6 +53,16 @@ export const integer: Schema<number> = {
   decode: (value) => (Number.isSafeInteger(value) ? (value as number) : wrong('integer', value)),
 }
 
+/** A safe integer from `least` to `most`. */
+export const integerIn = (least: number, most: number): Schema<number> => ({
+  ...integer,
+  decode: (value) => {
+    const number = integer.decode(value)
+    if (number >= least && number <= most) return number
+    throw invalid(`integer from ${least} to ${most} expected, not ${number}`)
+  },
+})
+
 /** From -2^63 to 2^64 - 1. */
 export const int64: Schema<bigint> = {
   shape: 'int64',

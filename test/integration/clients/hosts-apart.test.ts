@@ -1,11 +1,12 @@
-import { readFileSync, symlinkSync } from 'node:fs'
+import { readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { canSwitchUsers, Hosts } from '../../support/hosts/hosts.ts'
 import { TlsServer } from '../../support/hosts/tls-server.ts'
-import { makeTestDir, pgtsProgram, startCluster } from '../../support/postgres/postgres.ts'
+import { giveToTestUser, makeTestDir, pgtsProgram, startCluster } from '../../support/postgres/postgres.ts'
 import { Client, infoOf } from '../../support/sites/client.ts'
 import { aSite, type Site } from '../../support/sites/site.ts'
+import { standbyOf, STREAMED } from '../../support/sites/standby.ts'
 
 // Rows of clients whose repository is on another host: TLS (C, G, H) and SSH (K).
 
@@ -66,6 +67,37 @@ describe('by TLS', () => {
     expect((await ping()).code).not.toBe(0)
   })
 })
+
+test('H2: multigres starts a backup beside a standby, with the primary as pg2 by TLS', async () => {
+  await using site = await aSite({ walSegsizeMb: 1, conf: STREAMED })
+  await site.pgtsOk('stanza-create')
+  await using standby = await standbyOf(site.cluster)
+  const lines = (options: Readonly<Record<string, string>>) =>
+    Object.entries(options).map(([name, value]) => `${name}=${value}`)
+  const sections = ['[main]', ...lines(site.cluster.pgOptions())]
+  await using server = await TlsServer.start({ name: 'pgbackrest', auth: ['pooler=main'], sections })
+  const client = new Client()
+  const config = join(client.bin, 'pgbackrest.conf')
+  const here = [`repo1-path=${site.dir}/repo`, `lock-path=${client.directory('lock')}`, 'log-level-file=off']
+  const global = [...here, 'log-level-console=info', 'start-fast=y', 'archive-copy=y', 'link-all=y']
+  writeFileSync(config, ['[global]', ...global, '[main]', ...lines(standby.pgOptions()), ''].join('\n'))
+  giveToTestUser(config)
+
+  const certificate = server.authority.issue('pooler', { subject: '/CN=pooler' })
+  const pg2 = { ...server.clientOptions('pg2-host', certificate), 'pg2-path': site.cluster.dataDir }
+  const common = ['--stanza=main', `--config=${config}`]
+  const stdout = await client.ok([
+    ...common,
+    '--type=full',
+    ...lines(pg2).map((line) => `--${line}`),
+    '--annotation=job=7',
+    'backup',
+  ])
+  expect(stdout).toMatch(/new backup label = \d{8}-\d{6}F$/m)
+  expect(server.log()).toContain("client 'pooler' runs backup")
+  const [info] = infoOf(await client.ok([...common, '--output=json', '--log-level-console=off', 'info']))
+  expect(info!.backup[0]!.annotation).toEqual({ job: '7' })
+}, 120_000)
 
 describe.runIf(canSwitchUsers)('by SSH', () => {
   test('K: autobase archives to, and fetches from, a repository host', async () => {

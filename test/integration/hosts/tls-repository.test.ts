@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type IssuedCertificate, TestAuthority } from '../../support/hosts/certificates.ts'
 import { TlsServer } from '../../support/hosts/tls-server.ts'
+import { dataChecksum, startCluster } from '../../support/postgres/postgres.ts'
 import { isGone, signal } from '../../support/processes/processes.ts'
 import { giveToTestUser, makeTestDir, runAs, testUser, type RunResult } from '../../support/processes/test-user.ts'
 import { expectRefusal } from '../../support/refusal.ts'
@@ -111,7 +112,7 @@ test('a reload closes the connection that archiving keeps, and archiving continu
   await site.pgtsOk('check')
 })
 
-test('the repository host checks the cluster by TLS, with rights on its stanza only', async () => {
+test('the repository host checks and backs up the cluster by TLS, with rights on its stanza only', async () => {
   const options = Object.entries(site.cluster.pgOptions()).map(([name, value]) => `${name}=${value}`)
   await using clusterServer = await TlsServer.start({ auth: ['repo=main'], sections: ['[main]', ...options] })
   const client = clusterServer.authority.issue('repo', { subject: '/CN=repo' })
@@ -131,6 +132,17 @@ test('the repository host checks the cluster by TLS, with rights on its stanza o
   expect(check.code).toBe(0)
   expect((await run('--stanza=main', 'stanza-upgrade')).code).toBe(0)
   expect(clusterServer.log()).toContain("client 'repo' runs check on pg1 of stanza 'main'")
+
+  const data = await dataChecksum(site.cluster)
+  const backup = await run('--stanza=main', '--type=full', '--start-fast', '--process-max=2', 'backup')
+  expect(backup.code, backup.stdout).toBe(0)
+  expect(clusterServer.log()).toContain("client 'repo' runs backup on pg1 of stanza 'main'")
+  const dir = join(makeTestDir('restored'), 'data')
+  await site.pgtsOk(`--pg1-path=${dir}`, '--type=immediate', '--target-action=promote', 'restore')
+  await using restored = await startCluster({ dir, conf: { archive_mode: 'off' } })
+  await restored.untilPrimary()
+  expect(await dataChecksum(restored)).toEqual(data)
+
   const refused = await run('--stanza=other', 'stanza-create')
   expect(refused.stdout).toContain("client 'repo' is not allowed to use stanza 'other'")
   expect(refused.code).not.toBe(0)

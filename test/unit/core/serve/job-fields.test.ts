@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import type { CopiedFile, CopyFilesJob } from '../../../../src/core/backup/copy-job.ts'
 import { copiedFiles, copyFilesJob } from '../../../../src/core/serve/job-fields.ts'
+import { jobSetupVerb } from '../../../../src/core/serve/job-verbs.ts'
 import { decodeValue, encodeValue } from '../../../../src/remote/value.ts'
 import { asBytes } from '../../../../src/util/byte-string.ts'
 
@@ -87,4 +88,17 @@ test('a range of page errors without an end is refused', () => {
   const value = copiedFiles.encode([damaged!]) as [[number, Map<number, Map<number, unknown>>]]
   value[0][1].get(7)!.set(2, [3, 3, 5])
   expect(() => copiedFiles.decode(value as never)).toThrow(expect.objectContaining({ code: 'protocol' }))
+})
+
+const setup = { repoKey: 1, display: 'repo1', parallel: 2, bufferBytes: 1_048_576, runs: 'thread' } as const
+
+test.each([
+  ['parallel', 0, 'integer from 1 to 1024 expected, not 0'],
+  ['parallel', 1025, 'integer from 1 to 1024 expected, not 1025'],
+  ['bufferBytes', 16_383, 'integer from 16384 to 16777216 expected, not 16383'],
+  ['bufferBytes', 2 ** 40, 'integer from 16384 to 16777216 expected, not 1099511627776'],
+])('another host cannot choose %s=%d', (name, value, reason) => {
+  const { encode, decode } = jobSetupVerb.request
+  expect(decode(encode(setup))).toEqual(setup)
+  expect(() => decode(encode({ ...setup, [name]: value }))).toThrow(reason)
 })
