@@ -6,9 +6,7 @@ import { PushSite } from '../../support/hosts/push-site.ts'
 import { makeTestDir, startCluster } from '../../support/postgres/postgres.ts'
 import { PGBACKREST } from '../../support/processes/programs.ts'
 
-const all = process.env['PGTS_TEST_HOSTS'] === 'all'
-
-describe.runIf(canSwitchUsers && all)('pgbackrest and a repository host', { timeout: 180_000 }, () => {
+describe.runIf(canSwitchUsers)('pgbackrest and a repository host', { timeout: 180_000 }, () => {
   let site: PushSite
   beforeAll(async () => {
     site = await PushSite.start()

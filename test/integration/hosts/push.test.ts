@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { canSwitchUsers, type TestHost } from '../../support/hosts/hosts.ts'
 import { PASSPHRASE, PushSite } from '../../support/hosts/push-site.ts'
 import { makeTestDir, startCluster } from '../../support/postgres/postgres.ts'
+import { objectStores, titleOf } from '../../support/stores/object-stores.ts'
 import { until } from '../../support/until.ts'
 
 describe.runIf(canSwitchUsers)('a PostgreSQL host with a repository host', { timeout: 180_000 }, () => {
@@ -64,3 +65,21 @@ function servingOf({ dir }: TestHost): string[] {
   const lines = execFileSync('ps', ['-e', '-o', 'args='], { encoding: 'utf8' }).split('\n')
   return lines.filter((line) => line.includes(`${dir}/bin/pgts`) && line.includes('--remote-type'))
 }
+
+function beforeStores(): void {
+  // The key file of gcs belongs to the test user, and the repository host has another one.
+  const stores = objectStores.filter(({ name }) => name !== 'gcs')
+  describe.each(stores)('a repository host with a repository in $name', { timeout: 180_000 }, (store) => {
+    test(`gives it to a PostgreSQL host that has no credentials: ${titleOf(store)}`, async () => {
+      const bucket = await store.bucket()
+      await using site = await PushSite.start({ repository: { ...bucket.options(), 'repo1-path': '/backups' } })
+      for (const args of [['stanza-create'], ['check'], ['backup', '--type=full'], ['verify']])
+        await site.postgres.pgtsOk('--stanza=main', ...args)
+      const names = [...(await bucket.objects()).keys()]
+      const manifests = names.filter((name) => /^backups\/backup\/main\/\d{8}-\d{6}F\/backup\.manifest$/.test(name))
+      expect(manifests).toHaveLength(1)
+    })
+  })
+}
+
+if (process.env['PGTS_TEST_HOSTS'] === 'all') beforeStores()
