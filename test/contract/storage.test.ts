@@ -33,13 +33,15 @@ import { silentLogger } from '../../src/util/log.ts'
 import { memoryObjects } from '../support/stores/object-client.ts'
 import { tlsChannels } from '../support/hosts/tls-channels.ts'
 import { overConnection } from '../support/hosts/over-connection.ts'
+import { endSsh, overSsh } from '../support/hosts/over-ssh.ts'
 import { overPort } from '../support/workers/storage-over-port.ts'
 import { type Bucket, objectStores, type StoreUnderTest, titleOf } from '../support/stores/object-stores.ts'
 
 // As cli/main does, so that modes are exact.
 const umask = process.umask(0)
 const scratch = mkdtempSync(join(tmpdir(), 'pgts-storage-'))
-afterAll(() => {
+afterAll(async () => {
+  await endSsh()
   process.umask(umask)
   rmSync(scratch, { recursive: true, force: true })
 })
@@ -106,6 +108,8 @@ const drivers: Tested[] = [
   { title: 'memory of another host', open: () => overConnection(memoryStorage()) },
   { title: 'posix of another host', open: () => overConnection(posixStorage(newRoot())) },
   { title: 'posix of another host by TLS', open: () => overConnection(posixStorage(newRoot()), {}, tlsChannels) },
+  // It starts Node for each test.
+  ...(process.env['PGTS_TEST_HOSTS'] === 'all' ? [{ title: 'posix of another host by SSH', open: overSsh }] : []),
   {
     title: 'objects of another host',
     open: () => overConnection(objectsOf(memoryObjects({ pageSize: 7, limits: { removeBatch: 5 } }))),
