@@ -3,7 +3,13 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { canSwitchUsers, Hosts } from '../../support/hosts/hosts.ts'
 import { TlsServer } from '../../support/hosts/tls-server.ts'
-import { giveToTestUser, makeTestDir, pgtsProgram, startCluster } from '../../support/postgres/postgres.ts'
+import {
+  type Cluster,
+  giveToTestUser,
+  makeTestDir,
+  pgtsProgram,
+  startCluster,
+} from '../../support/postgres/postgres.ts'
 import { Client, infoOf } from '../../support/sites/client.ts'
 import { aSite, type Site } from '../../support/sites/site.ts'
 import { standbyOf, STREAMED } from '../../support/sites/standby.ts'
@@ -68,14 +74,20 @@ describe('by TLS', () => {
   })
 })
 
-test('H2: multigres starts a backup beside a standby, with the primary as pg2 by TLS', async () => {
+test('H2, G8: backups beside a standby: pg2 by TLS is the primary, or the standby with backup-standby=y', async () => {
   await using site = await aSite({ walSegsizeMb: 1, conf: STREAMED })
   await site.pgtsOk('stanza-create')
   await using standby = await standbyOf(site.cluster)
   const lines = (options: Readonly<Record<string, string>>) =>
     Object.entries(options).map(([name, value]) => `${name}=${value}`)
-  const sections = ['[main]', ...lines(site.cluster.pgOptions())]
-  await using server = await TlsServer.start({ name: 'pgbackrest', auth: ['pooler=main'], sections })
+  const serverOf = (served: Cluster) =>
+    TlsServer.start({
+      name: 'pgbackrest',
+      auth: ['pooler=main'],
+      global: ['tls-server-address=*'],
+      sections: ['[main]', ...lines(served.pgOptions())],
+    })
+  await using server = await serverOf(site.cluster)
   const client = new Client()
   const config = join(client.bin, 'pgbackrest.conf')
   const here = [`repo1-path=${site.dir}/repo`, `lock-path=${client.directory('lock')}`, 'log-level-file=off']
@@ -97,6 +109,19 @@ test('H2: multigres starts a backup beside a standby, with the primary as pg2 by
   expect(server.log()).toContain("client 'pooler' runs backup")
   const [info] = infoOf(await client.ok([...common, '--output=json', '--log-level-console=off', 'info']))
   expect(info!.backup[0]!.annotation).toEqual({ job: '7' })
+
+  await using other = await serverOf(standby)
+  const charm = join(client.bin, 'charm.conf')
+  const standbyAsPg2 = {
+    ...other.clientOptions('pg2-host', other.authority.issue('pooler', { subject: '/CN=pooler' })),
+    'pg2-path': standby.dataDir,
+  }
+  const clusters = [...lines(site.cluster.pgOptions()), ...lines(standbyAsPg2)]
+  writeFileSync(charm, ['[global]', ...global, 'backup-standby=y', '[main]', ...clusters, ''].join('\n'))
+  giveToTestUser(charm)
+  const args = ['--stanza=main', `--config=${charm}`, '--type=full', '--log-level-console=detail', 'backup']
+  expect(await client.ok(args)).toMatch(/backup file .*base/)
+  expect(other.log()).toContain("client 'pooler' runs backup")
 }, 120_000)
 
 describe.runIf(canSwitchUsers)('by SSH', () => {

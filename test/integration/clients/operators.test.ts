@@ -69,7 +69,7 @@ pg1-user = postgres
 const create = 'pgbackrest stanza-create --stanza=db || pgbackrest stanza-upgrade --stanza=db'
 
 describe('postgres-operator of CrunchyData', () => {
-  test('C1: stanza-create succeeds, and again, so stanza-upgrade is not called', async () => {
+  test('C1, C8: stanza-create with files in conf.d alone succeeds, and again, so stanza-upgrade is not called', async () => {
     for (const _ of [1, 2]) expect(await client.sh(create)).toMatchObject({ code: 0, stdout: '', stderr: '' })
     writeFileSync(join(client.bin, 'etc/ready'), '')
   })
