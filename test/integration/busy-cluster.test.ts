@@ -143,7 +143,8 @@ describe('a damaged page in the cluster', () => {
     const where = `file ${relation} (postgres.public.t) at page(s) 3-4, 9`
     expect(result.stdout).toContain(`WARN: invalid page checksum(s) found in ${where}`)
     expect(result.stdout).toMatch(/HINT: .*repair or restore/)
-    expect(result.stdout.match(/WARN/g)).toHaveLength(1)
+    expect(result.stdout).toMatch(/WARN: .*1 file contains invalid page checksums/)
+    expect(result.stdout.match(/WARN/g)).toHaveLength(2)
 
     const newest = readdirSync(join(site.repo, 'backup/main'))
       .filter((name) => /F$/.test(name))
