@@ -60,7 +60,7 @@ onHosts(
     expect(verified.stdout, verified.stderr).toMatch(/status: ok/)
     expect(verified.stdout).not.toMatch(/(?:invalid|missing|other): [1-9]/)
     expect(await restoredData(site, 'pgbackrest', ['ts'])).toEqual(data)
-    await hosts.repository.pgtsOk('--stanza=main', 'drill')
+    await hosts.repository.pgtsOk('--stanza=main', `--drill-path=${hosts.repository.dir}/drill`, 'drill')
 
     // As the guide says; the cluster is then one of the repository host.
     const here = join(hosts.repository.dir, 'restored')

@@ -35,6 +35,27 @@ describe.runIf(canSwitchUsers)('a PostgreSQL host with a repository host', { tim
     expect(stdout).toContain("run verify on host 'repo-host' instead")
   })
 
+  test('runs the other commands of pgts, with the same results on both hosts', async () => {
+    const { postgres, repository } = site
+    const [backup] = (await stanzaOf(postgres)).backup
+    for (const args of [
+      ['stanza-upgrade'],
+      [`--set=${backup!.label}`, '--annotation=ticket=7', 'annotate'],
+      ['pin', backup!.label],
+      ['archive-status'],
+      [`--drill-path=${postgres.dir}/drill`, 'drill'],
+    ])
+      await postgres.pgtsOk('--stanza=main', ...args)
+    // fsync is off in this cluster.
+    expect((await postgres.pgts(['--stanza=main', 'doctor'])).stdout).toMatch(/: 1 error, [^]*error \[fsync\]/)
+    for (const host of [postgres, repository]) {
+      expect((await stanzaOf(host)).backup[0]).toMatchObject({ annotation: { ticket: '7' } })
+      for (const args of [['repo-ls', 'backup/main'], ['repo-get', 'backup/main/backup.info'], ['metrics'], ['report']])
+        expect((await host.pgtsOk('--stanza=main', ...args)).stdout).toContain(backup!.label)
+    }
+    await postgres.pgtsOk('--stanza=main', 'unpin', backup!.label)
+  })
+
   test('restores a cluster that recovers to the end of the backup', async () => {
     const dir = join(makeTestDir('restored'), 'data')
     const options = ['--type=immediate', '--target-action=promote', '--archive-mode=off', `--pg1-path=${dir}`]
@@ -59,6 +80,15 @@ describe.runIf(canSwitchUsers)('a PostgreSQL host with a repository host', { tim
     ).toBe('')
   })
 })
+
+interface Listed {
+  readonly backup: readonly { readonly label: string; readonly annotation?: unknown }[]
+}
+
+async function stanzaOf(host: TestHost): Promise<Listed> {
+  const { stdout } = await host.pgtsOk('--stanza=main', '--output=json', 'info')
+  return (JSON.parse(stdout) as Listed[])[0]!
+}
 
 /** Processes of pgts that serve this host. */
 function servingOf({ dir }: TestHost): string[] {
