@@ -97,7 +97,8 @@ class SshChannel implements Channel {
     if (this.#failure !== undefined) return `: cannot run ${this.#program}: ${this.#failure}`
     const { exitCode, signalCode } = this.#child
     const how = exitCode === null ? signalCode : exitCode
-    const text = bytesToLines(asBytes(this.#stderr.toString('latin1'))).trim()
+    // ssh ends its own lines with CR and LF.
+    const text = bytesToLines(asBytes(this.#stderr.toString('latin1').replaceAll('\r\n', '\n'))).trim()
     return `${how === null ? '' : ` [${how}]`}${text === '' ? '' : `: ${text}`}`
   }
 

@@ -100,7 +100,7 @@ describe.runIf(canSwitchUsers)('a connection by ssh', () => {
     [
       'a key that is refused',
       { user: 'daemon' },
-      /^remote-0 ssh protocol on 'repo-host' terminated unexpectedly \[255\]: .*Permission denied/,
+      /^remote-0 ssh protocol on 'repo-host' terminated unexpectedly \[255\]: .*Permission denied \([a-z,-]+\)\.$/,
     ],
     ['a program that does not exist', { command: '/nowhere/pgts' }, /terminated unexpectedly \[127\]: .*not found/s],
     ['no ssh', { program: '/nowhere/ssh' }, /terminated unexpectedly: cannot run \/nowhere\/ssh: .*ENOENT/],
