@@ -66,7 +66,7 @@ test('a value is parsed equally from command line, environment, ini file and YAM
     fc.asyncProperty(settings, async ({ name, key, typed }) => {
       const written = withIndex(name, key)
       // An index of pg requires its path.
-      const path = written.startsWith('pg') ? `--pg${key}-path=/other` : '--log-timestamp'
+      const path = groupOf(name) === 'pg' ? `--pg${key}-path=/other` : '--log-timestamp'
       const base = ['backup', '--stanza=main', ...new Set(['--pg1-path=/other', path])]
       const read = async (more: readonly string[], around: Surroundings): Promise<unknown> => {
         const resolved = await resolving([...base, ...more], around)
