@@ -14,6 +14,8 @@ import { isAskedFor, PGBACKREST, type Settings } from './settings.ts'
 interface HostProgram extends Program {
   /** Its configuration on the PostgreSQL host; `config` is that of the repository host. */
   readonly postgresConfig: string
+  /** The program on the host of PostgreSQL, whose user cannot use that of the other host. */
+  readonly postgresProgram: string
 }
 
 interface HostJob extends Job {
@@ -117,7 +119,15 @@ async function makeHostProgram(
   const program = programOf(repository)
   await repository.run(program, [`--config=${config}`, '--stanza=main', 'stanza-create'])
   const target = join(postgres.dir, `${name}-restored`)
-  return { name, program, dir: '/', config, postgresConfig: join(postgres.dir, file), target }
+  return {
+    name,
+    program,
+    postgresProgram: programOf(postgres),
+    dir: '/',
+    config,
+    postgresConfig: join(postgres.dir, file),
+    target,
+  }
 }
 
 function configuration(global: object, stanza: object): string {
@@ -139,8 +149,8 @@ async function jobsFor(cluster: Cluster, settings: Settings): Promise<HostJob[]>
     'backup',
   ]
   const onPostgres = (tested: Program) => {
-    const { program, postgresConfig } = tested as HostProgram
-    return [program, `--config=${postgresConfig}`, '--stanza=main']
+    const { postgresProgram, postgresConfig } = tested as HostProgram
+    return [postgresProgram, `--config=${postgresConfig}`, '--stanza=main']
   }
   const pushed = (tested: Program) =>
     wal.map((name) => `${onPostgres(tested).join(' ')} archive-push ${join(cluster.dataDir, 'pg_wal', name)}`)
