@@ -1,5 +1,6 @@
 import { systemClock, type Clock } from '../../util/clock.ts'
 import { systemCode } from '../../util/error.ts'
+import { jsonObject } from '../../util/is-object.ts'
 import { networkError } from '../http/network-error.ts'
 import { readBody, type HttpSend } from '../http/send.ts'
 import { UnprovenAnswer } from '../http/unproven-answer.ts'
@@ -88,7 +89,7 @@ async function fetchToken(
     }
     throw networkError(action, error)
   }
-  const found = parse(text)
+  const found = jsonObject(text)
   const { access_token: token, token_type: type = 'Bearer' } = found ?? {}
   if (status === 200 && typeof token === 'string' && token !== '' && /^bearer$/i.test(String(type))) {
     return { token, expiresOnTimestamp: expiry(found ?? {}, clock) }
@@ -112,15 +113,6 @@ async function fetchToken(
 }
 
 const UNREACHABLE = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT', 'EHOSTDOWN'])
-
-function parse(text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
-  } catch {
-    return undefined
-  }
-}
 
 /** `expires_on`: seconds since the epoch, `expires_in`: seconds from now; either may be text or a number. */
 function expiry(answer: Record<string, unknown>, clock: Clock): number {

@@ -1,9 +1,10 @@
 import type { IncomingMessage } from 'node:http'
 import { isPgtsError, type ErrorCode, type PgtsError } from '../../util/error.ts'
+import { jsonObject } from '../../util/is-object.ts'
 import { networkError } from '../http/network-error.ts'
 import { readBody, type HttpRequest, type HttpSend } from '../http/send.ts'
 import { RetryableStoreError } from '../object/retryable-error.ts'
-import { gcsError, jsonObject, refusalOf, unprovenAnswer, type GcsPlace, type GcsRefusal } from './error.ts'
+import { gcsError, refusalOf, unprovenAnswer, type GcsPlace, type GcsRefusal } from './error.ts'
 import type { TokenSource } from './token.ts'
 
 export type ApiRequest = Omit<HttpRequest, 'headers' | 'signal'> & {

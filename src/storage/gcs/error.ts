@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { PgtsError, type ErrorCode } from '../../util/error.ts'
+import { jsonObject } from '../../util/is-object.ts'
 import { networkError } from '../http/network-error.ts'
 import { retryAfterMs } from '../http/retry-after.ts'
 import { readBody } from '../http/send.ts'
@@ -48,16 +49,6 @@ export async function refusalOf(response: IncomingMessage): Promise<GcsRefusal> 
 
 export function unprovenAnswer({ statusCode, headers }: IncomingMessage, lacks: string, text?: string): UnprovenAnswer {
   return new UnprovenAnswer('a GCS', { status: statusCode ?? 0, contentType: headers['content-type'], text }, lacks)
-}
-
-/** Undefined when the text is not a JSON object. */
-export function jsonObject(text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
-  } catch {
-    return undefined
-  }
 }
 
 /** @param text body: JSON of the service, or text of a proxy */

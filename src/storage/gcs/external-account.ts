@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { textPath } from '../../util/byte-string.ts'
 import { messageOf, PgtsError } from '../../util/error.ts'
+import { jsonObject } from '../../util/is-object.ts'
 
 /** How a token of another identity provider is exchanged for one of Google. */
 export interface TokenExchange {
@@ -24,7 +25,7 @@ export async function readTokenExchange(path: string, option: string, scope: str
         `create the file with gcloud iam workload-identity-pools create-cred-config --credential-source-file=..., and name it in ${option}`,
       ],
     })
-  const account = parse(await read(path, `set ${option} to the path of the credential file`))
+  const account = jsonObject(await read(path, `set ${option} to the path of the credential file`))
   if (account === undefined) throw invalid(`${path} is not JSON`)
   const { type, audience, subject_token_type: tokenType, token_url: tokenUrl = DEFAULT_TOKEN_URL } = account
   if (type !== 'external_account' || typeof audience !== 'string' || typeof tokenType !== 'string')
@@ -61,15 +62,5 @@ async function read(path: string, hint: string): Promise<string> {
     return await readFile(textPath(path), 'utf8')
   } catch (cause) {
     throw new PgtsError('file-open', `cannot read ${path}: ${messageOf(cause)}`, { hints: [hint], cause })
-  }
-}
-
-function parse(text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
-  } catch {
-    // The cause could contain a part of the file.
-    return undefined
   }
 }

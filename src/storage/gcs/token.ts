@@ -12,7 +12,7 @@ import { readBody, type HttpRequest, type HttpSend } from '../http/send.ts'
 import { UnprovenAnswer } from '../http/unproven-answer.ts'
 import { RefusedRequestError, RetryableStoreError } from '../object/retryable-error.ts'
 import type { GcsDescription } from './description.ts'
-import { jsonObject } from './error.ts'
+import { jsonObject } from '../../util/is-object.ts'
 
 /** Source of access tokens. */
 export interface TokenSource {
