@@ -60,9 +60,15 @@ beforeAll(async () => {
 }, 120_000)
 afterAll(async () => site[Symbol.asyncDispose]())
 
+/** Remove the spool of archiving, to which the server may archive a segment meanwhile. */
+function removeSpool(): void {
+  rmSync(join(site.dir, 'spool/archive'), { recursive: true, force: true, maxRetries: 10 })
+}
+
 /** The site is healthy again for the next test, also after a test that failed. */
 afterEach(async () => {
-  for (const name of ['spool/archive', 'lock/main.stop']) rmSync(join(site.dir, name), { recursive: true, force: true })
+  removeSpool()
+  rmSync(join(site.dir, 'lock/main.stop'), { force: true })
   rmSync(join(site.cluster.dataDir, 'pgts.copy'), { force: true })
   chmodSync(join(site.dir, 'spool'), 0o755)
   chmodSync(site.repo, 0o750)
@@ -353,7 +359,7 @@ describe('archiving', () => {
     expect(failing.map(({ message }) => message)).toEqual([
       'the background process cannot push 000000010000000000000001: [103] unable to find a valid repository',
     ])
-    rmSync(join(site.dir, 'spool/archive'), { recursive: true })
+    removeSpool()
     chmodSync(join(site.dir, 'spool'), 0o500)
     expect(await found('--archive-async')).toEqual(['spool error'])
     chmodSync(join(site.dir, 'spool'), 0o755)
