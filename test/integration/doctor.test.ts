@@ -60,7 +60,7 @@ beforeAll(async () => {
 }, 120_000)
 afterAll(async () => site[Symbol.asyncDispose]())
 
-/** Remove the spool of archiving, to which the server may archive a segment meanwhile. */
+/** Remove the spool of archiving, to which the server may archive a segment at the same time. */
 function removeSpool(): void {
   rmSync(join(site.dir, 'spool/archive'), { recursive: true, force: true, maxRetries: 10 })
 }
