@@ -49,10 +49,7 @@ export function proxyOf(env: Environment): HttpProxy | undefined {
   const text = env[name]
   if (!text) return undefined
   const url = environmentUrl(name, /^https?:\/\//i.test(text) ? text : `http://${text}`)
-  const exceptions = env['no_proxy'] || env['NO_PROXY'] || ''
-  // With options Node may trust other certificates, and then the launcher leaves the variable to Node.
-  const extraCaFile = env['NODE_OPTIONS'] ? undefined : env['NODE_EXTRA_CA_CERTS'] || undefined
-  return extraCaFile === undefined ? { url, exceptions } : { url, exceptions, extraCaFile }
+  return { url, exceptions: env['no_proxy'] || env['NO_PROXY'] || '' }
 }
 
 /**

@@ -14,7 +14,7 @@ export function processArguments(): string[] {
 
 /**
  * bin/pgts keeps NODE_EXTRA_CA_CERTS from Node, which parses the file and its own 140 certificates at every start (40 ms of CPU), and
- * passes it under another name. Processes that this one starts get it back.
+ * passes it under another name. Programs that this one starts get it back.
  */
 export function takeBackExtraCertificates(): void {
   const { pgts_extra_ca_certs: file } = process.env
@@ -22,6 +22,16 @@ export function takeBackExtraCertificates(): void {
   delete process.env['pgts_extra_ca_certs']
   process.env['NODE_EXTRA_CA_CERTS'] = file
 }
+
+/** The arguments and the environment with which bin/pgts starts Node, for a process of pgts that is started without it. */
+export function startOfNode(): { readonly args: readonly string[]; readonly env: NodeJS.ProcessEnv } {
+  const args = process.execArgv.filter((argument) => argument === OWN_CERTIFICATES)
+  const { NODE_EXTRA_CA_CERTS: file, ...rest } = process.env
+  return { args, env: args.length === 0 || file === undefined ? process.env : { ...rest, pgts_extra_ca_certs: file } }
+}
+
+/** Of bin/pgts: pgts passes the trusted certificates for every connection. */
+const OWN_CERTIFICATES = '--use-openssl-ca'
 
 /** The environment that the process was started with, as text of `decodeText`. */
 export function processEnvironment(): NodeJS.ProcessEnv {

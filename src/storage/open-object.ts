@@ -66,7 +66,7 @@ async function connecting(
   connections: number,
   serverName?: string,
 ): Promise<Agents> {
-  const agents = await openAgents(access, serverName)
+  const agents = await openAgents(access, { serverName })
   agents.connectAhead(address, connections)
   return agents
 }

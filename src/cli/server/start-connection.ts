@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { startOfNode } from '../process-input.ts'
 import { CONNECTION_ARGUMENT } from './connection-argument.ts'
 import type { FromConnection } from '../../commands/server/messages.ts'
 import type { StartConnection } from '../../commands/server/ports.ts'
@@ -14,9 +15,11 @@ const IGNORED_SIGNALS = '3'
  */
 export function connectionStarter(program: string): StartConnection {
   return ({ onMessage, onEnd }) => {
-    const args = [process.argv[1] ?? '', `--launched=:${IGNORED_SIGNALS}:${program}`, CONNECTION_ARGUMENT]
+    const node = startOfNode()
+    const args = [...node.args, process.argv[1] ?? '', `--launched=:${IGNORED_SIGNALS}:${program}`, CONNECTION_ARGUMENT]
     const child = spawn(process.execPath, args, {
       cwd: '/',
+      env: node.env,
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
       serialization: 'advanced',
     })

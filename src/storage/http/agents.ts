@@ -7,7 +7,7 @@ import { trustedCertificates } from '../../util/certificates.ts'
 import type { StoreAddress } from './address.ts'
 import { Connector, type Lookup } from './connect.ts'
 import { isException } from './proxy-exceptions.ts'
-import { proxyContext, tunnel, type HttpProxy } from './proxy.ts'
+import { tunnel, type HttpProxy } from './proxy.ts'
 
 /** Connection settings of a store as plain data: trusted certificates, timeout, proxy. */
 export interface HttpAccess {
@@ -33,17 +33,24 @@ export interface Agents extends Disposable {
   connectAhead(address: StoreAddress, count: number): void
 }
 
-/**
- * @param serverName host of the expected certificate, if it differs from the Host header of the requests
- * @param lookup resolves host names; absent: the system's resolver
- */
-export async function openAgents(access: HttpAccess, serverName?: string, lookup?: Lookup): Promise<Agents> {
+export interface AgentsOptions {
+  /** Host of the expected certificate, if it differs from the Host header of the requests. */
+  readonly serverName?: string
+  /** Resolves host names; absent: the system's resolver. */
+  readonly lookup?: Lookup
+  /** Connect to every server, also if its certificate is not valid. */
+  readonly acceptAny?: boolean
+}
+
+export async function openAgents(access: HttpAccess, options: AgentsOptions = {}): Promise<Agents> {
+  const { serverName, lookup, acceptAny = false } = options
   // The callers limit the number of requests, and so the number of connections.
   const common = { keepAlive: true, maxFreeSockets: 256, scheduling: 'lifo', noDelay: true } as const
   const secure: https.AgentOptions = {
     ...common,
     servername: serverName === undefined ? undefined : net.isIP(serverName) === 0 ? serverName : '',
-    rejectUnauthorized: access.verifyTls,
+    rejectUnauthorized: access.verifyTls && !acceptAny,
+    // What is verified has a list of its own: bin/pgts starts Node without the certificates of Node.
     secureContext: access.verifyTls ? tls.createSecureContext(await trustedCertificates(access)) : undefined,
   }
   const connector = new Connector(access.stallMs, lookup)
@@ -80,7 +87,6 @@ class PlainAgent extends http.Agent {
 class SecureAgent extends https.Agent {
   readonly #connector: Connector
   readonly #proxy: HttpProxy | undefined
-  #proxyContext: tls.SecureContext | undefined
   readonly #ready = new Map<string, Set<Promise<tls.TLSSocket>>>()
 
   constructor(options: https.AgentOptions, connector: Connector, proxy: HttpProxy | undefined) {
@@ -138,15 +144,8 @@ class SecureAgent extends https.Agent {
     const socket =
       proxy === undefined
         ? await this.#connector.connect(target)
-        : await tunnel(proxy, target.host, target.port, { connector: this.#connector, secureContext: this.#forProxy() })
+        : await tunnel(proxy, target.host, target.port, this.#connector)
     return super.createConnection({ ...options, socket } as https.RequestOptions) as tls.TLSSocket
-  }
-
-  /** Made for the first connection: it parses all certificates. */
-  #forProxy(): tls.SecureContext | undefined {
-    const proxy = this.#proxy
-    if (proxy === undefined || !proxy.url.startsWith('https:')) return undefined
-    return (this.#proxyContext ??= proxyContext(proxy))
   }
 
   #proxyTo(host: string, port: number): URL | undefined {

@@ -13,10 +13,10 @@ export interface EndpointAnswer {
 
 /**
  * Asks a store for its certificate and its time, by a request without credentials whose answer is not used. The certificate is
- * not verified here, so that an expired one can be reported.
+ * not verified here, so that an expired one can be reported; its chain ends at a trusted one if there is one.
  */
 export async function askEndpoint({ address, access }: StoreEndpoint, signal: AbortSignal): Promise<EndpointAnswer> {
-  using agents = await openAgents({ ...access, verifyTls: false }, address.host)
+  using agents = await openAgents(access, { serverName: address.host, acceptAny: true })
   const { secure, host, port } = address
   const common = { method: 'HEAD', host, port, path: '/', signal }
   return await new Promise((resolve, reject) => {

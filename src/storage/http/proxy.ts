@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import http from 'node:http'
 import { isIP } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -11,38 +10,16 @@ export interface HttpProxy {
   readonly url: string
   /** NO_PROXY. @see isException */
   readonly exceptions: string
-  /** NODE_EXTRA_CA_CERTS: certificates that are trusted of a proxy, in addition to those of Node. */
-  readonly extraCaFile?: string
 }
 
 const CONNECT_MS = 30_000
-
-interface ProxyConnector {
-  readonly connector: Connector
-  /** For a proxy that is reached by TLS; undefined: the certificates of Node. */
-  readonly secureContext: tls.SecureContext | undefined
-}
-
-/**
- * What a proxy has to prove where the launcher of pgts has kept NODE_EXTRA_CA_CERTS from Node, which then does not know that
- * file. Node ignores a file that it cannot read.
- */
-export function proxyContext({ extraCaFile }: HttpProxy): tls.SecureContext | undefined {
-  if (extraCaFile === undefined) return undefined
-  try {
-    return tls.createSecureContext({ ca: [...tls.rootCertificates, readFileSync(extraCaFile, 'latin1')] })
-  } catch {
-    return undefined
-  }
-}
 
 /**
  * Opens a connection through a proxy with CONNECT. TLS runs inside it, so the proxy cannot read the data.
  *
  * @param host an IPv6 address without brackets
- * @param by how the proxy is reached
  */
-export function tunnel(proxy: URL, host: string, destinationPort: number, by: ProxyConnector): Promise<Duplex> {
+export function tunnel(proxy: URL, host: string, destinationPort: number, connector: Connector): Promise<Duplex> {
   const target = `${host.includes(':') ? `[${host}]` : host}:${destinationPort}`
   const { username, password, hostname, port } = proxy
   const login = Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString('base64')
@@ -50,7 +27,7 @@ export function tunnel(proxy: URL, host: string, destinationPort: number, by: Pr
   return new Promise((resolve, reject) => {
     const request = http.request({
       createConnection: (_, created) => {
-        void toProxy(proxy, by).then(
+        void toProxy(proxy, connector).then(
           (socket) => created(null, socket),
           (error: Error) => created(error, undefined as unknown as Duplex),
         )
@@ -73,10 +50,10 @@ export function tunnel(proxy: URL, host: string, destinationPort: number, by: Pr
   })
 }
 
-async function toProxy({ protocol, hostname, port }: URL, by: ProxyConnector): Promise<Duplex> {
-  const { connector, secureContext } = by
+/** By TLS with the certificates that Node trusts, in which bin/pgts changes nothing for such a proxy. */
+async function toProxy({ protocol, hostname, port }: URL, connector: Connector): Promise<Duplex> {
   const secure = protocol === 'https:'
   const host = hostname.replace(/^\[(.*)\]$/, '$1')
   const socket = await connector.connect({ host, port: Number(port) || (secure ? 443 : 80), noDelay: true })
-  return secure ? tls.connect({ socket, host, servername: isIP(host) === 0 ? host : '', secureContext }) : socket
+  return secure ? tls.connect({ socket, host, servername: isIP(host) === 0 ? host : '' }) : socket
 }

@@ -42,7 +42,7 @@ const LARGEST_PART_BYTES = 5 * 1024 * MIB
  * @param agents sockets for this client, closed with it; absent: the client opens its own
  */
 export async function openS3Client(description: S3Description, clock: Clock, agents?: Agents): Promise<S3Client> {
-  const sockets = agents ?? (await openAgents(description.access, s3Address(description).host))
+  const sockets = agents ?? (await openAgents(description.access, { serverName: s3Address(description).host }))
   return new S3Client(description, await S3Requests.open(description, sockets, clock))
 }
 
