@@ -1,5 +1,6 @@
 import { removeFailedBackupIfDiskFull } from '../core/backup/remove-failed.ts'
 import type { Repository } from '../core/repository.ts'
+import type { ArchiveInfo } from '../format/archive-info.ts'
 import { backupEntryOf } from '../format/manifest-totals.ts'
 import type { BackupType, ManifestFile, WritableManifest } from '../format/manifest.ts'
 import { PgtsError } from '../util/error.ts'
@@ -65,7 +66,7 @@ async function backupAndExpire(
   if ('skipped' in taken) return taken
   await using _lease = taken
   const attempt: Attempt = {}
-  const { manifest, damaged } = await takeBackup(ctx, { repository, lock, connected }, attempt).catch(
+  const { manifest, damaged, archiveInfo } = await takeBackup(ctx, { repository, lock, connected }, attempt).catch(
     async (error: unknown) => {
       // Workers have ended by now, so no file appears in the directory while it is removed.
       await removeFailedBackupIfDiskFull(repository.storage, ctx.stanza, attempt.label, error, ctx.log)
@@ -76,7 +77,7 @@ async function backupAndExpire(
   run.report = report
   concludeDamagedPages(ctx, report.label, damaged)
   if (ctx.options.expireAuto) await expireAfterBackup(ctx, lock)
-  else await recordMissingTimes(ctx, repository)
+  else await recordMissingTimes(ctx, repository, archiveInfo)
   return report
 }
 
@@ -85,11 +86,17 @@ interface Attempt {
   label?: string
 }
 
+interface TakenBackup {
+  readonly manifest: WritableManifest
+  readonly damaged: readonly ManifestFile[]
+  readonly archiveInfo: ArchiveInfo
+}
+
 async function takeBackup(
   ctx: CommandContext<'backup'>,
   { repository, lock, connected }: { repository: Repository; lock: StanzaLock; connected?: Clusters },
   attempt: Attempt,
-): Promise<{ readonly manifest: WritableManifest; readonly damaged: readonly ManifestFile[] }> {
+): Promise<TakenBackup> {
   const infos = await loadInfos(ctx, repository)
   await using clusters = ctx.options.online ? await chooseClusters(ctx, connected) : undefined
   const { cluster, server } = clusters?.main ?? { cluster: await ctx.cluster(), server: undefined }
@@ -112,7 +119,7 @@ async function takeBackup(
   markHandled(executors[Symbol.asyncDispose]())
   const manifest = await finish(run, plan)
   if (!isOnStandby(run)) await recordArchivingHost(ctx, [repository], await cluster.hostIdentity())
-  return { manifest, damaged }
+  return { manifest, damaged, archiveInfo: infos.archiveInfo }
 }
 
 /** `--repo`, else the one with the lowest number. */

@@ -1,4 +1,5 @@
 import type { RepoOptions } from '../config/resolve.ts'
+import { loadArchiveInfo } from '../core/archive-info-store.ts'
 import { hasCalendar, type CalendarPolicy } from '../core/expire/calendar.ts'
 import type { ExpireChoice, RetentionPolicy } from '../core/expire/retention.ts'
 import { expireRepository, type ExpireReport } from '../core/expire/run.ts'
@@ -9,6 +10,7 @@ import { isDenied, PgtsError } from '../util/error.ts'
 import type { CommandContext, StanzaLock } from './context.ts'
 import { recordMissingTimes } from './shared/record-missing-times.ts'
 import { logRepositoryError } from './shared/repository-error.ts'
+import { markHandled } from '../util/mark-handled.ts'
 import { repoId } from '../util/repo-id.ts'
 
 /**
@@ -95,10 +97,13 @@ async function expireRepositories(
     ctx.progress.phase(`expiring ${repoId(key)}`)
     try {
       await using _lease = dryRun ? undefined : await ctx.lease(repository)
+      const archiveInfo = loadArchiveInfo(repository, stanza, { log, signal })
+      markHandled(archiveInfo)
       reports.push(
         await expireRepository({
           repository,
           stanza,
+          archiveInfo,
           policy: policyOf(repo),
           choice,
           archiveExpireBefore,
@@ -112,7 +117,7 @@ async function expireRepositories(
           progress: ctx.progress,
         }),
       )
-      if (!dryRun) await recordMissingTimes(ctx, repository)
+      if (!dryRun) await recordMissingTimes(ctx, repository, archiveInfo)
     } catch (error) {
       signal.throwIfAborted()
       if (ctx.command === 'backup' && isDenied(error)) {

@@ -1,8 +1,8 @@
-import { loadArchiveInfo } from '../../core/archive-info-store.ts'
 import type { Repository } from '../../core/repository.ts'
 import { rebuildTimes } from '../../core/window/rebuild.ts'
 import type { Executor } from '../../worker/executor.ts'
 import type { jobHandlers } from '../../core/jobs.ts'
+import type { ArchiveInfo } from '../../format/archive-info.ts'
 import { isDenied, messageOf } from '../../util/error.ts'
 import { programName } from '../../util/program-name.ts'
 import { repoId } from '../../util/repo-id.ts'
@@ -15,10 +15,13 @@ const MOST_MS = 60_000
 /**
  * Records the commit times of WAL that was archived without them, for the recovery window of info. Called when the work of
  * the command is done, with its lease: a failure is only logged.
+ *
+ * @param archiveInfo as this command has loaded it
  */
 export async function recordMissingTimes(
   ctx: CommandContext<'backup'> | CommandContext<'expire'>,
   repository: Repository,
+  archiveInfo: ArchiveInfo | Promise<ArchiveInfo>,
 ): Promise<void> {
   const { clock, log, signal, stanza } = ctx
   if (programName(ctx.program) !== 'pgts') return
@@ -28,7 +31,7 @@ export async function recordMissingTimes(
     const recorded = await rebuildTimes({
       repository,
       stanza,
-      archiveInfo: await loadArchiveInfo(repository, stanza, { signal }),
+      archiveInfo: await archiveInfo,
       openExecutor: async () => {
         ctx.progress.phase('recording commit times')
         return (executor ??= await ctx.executor([repository]))

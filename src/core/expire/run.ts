@@ -37,6 +37,8 @@ import { markHandled } from '../../util/mark-handled.ts'
 export interface ExpireRequest {
   readonly repository: Repository
   readonly stanza: string
+  /** Absent: it is loaded. */
+  readonly archiveInfo?: Promise<ArchiveInfo>
   readonly policy: RetentionPolicy
   readonly choice: ExpireChoice
   /** Segments before this 24-character segment are removed too, except those that a backup needs. */
@@ -84,7 +86,7 @@ export async function expireRepository(request: ExpireRequest): Promise<ExpireRe
   const { stanza, dryRun, signal, log } = request
   const run = runOf(request)
   const { storage } = run
-  const requested = requestAll(run, log)
+  const requested = requestAll(run, request)
   const found = await reconcile(run.storage, stanza, requested.backupInfo, log, signal)
   const pins = await requested.pins
   const nowSeconds = Math.floor(request.nowMs / 1000)
@@ -192,12 +194,12 @@ interface Requested {
  * Requests the small files in parallel, because each answer of a remote store is slow; a failure is reported when the
  * value is used.
  */
-function requestAll(run: ExpireRun, log: Logger): Requested {
+function requestAll(run: ExpireRun, { archiveInfo, log }: ExpireRequest): Requested {
   const { repository, stanza, signal } = run
   const requested = {
     backupInfo: loadBackupInfo(repository, stanza, { log, signal }),
     pins: loadPins(repository, stanza, signal),
-    archiveInfo: loadArchiveInfo(repository, stanza, { log, signal }),
+    archiveInfo: archiveInfo ?? loadArchiveInfo(repository, stanza, { log, signal }),
     archiveIds: archiveIdsIn(run),
   }
   for (const answer of Object.values(requested)) markHandled(answer)

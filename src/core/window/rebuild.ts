@@ -41,7 +41,7 @@ export async function rebuildTimes(request: RebuildRequest): Promise<number> {
   const { storage } = repository
   let read = 0
   let recorded = 0
-  for (const archiveId of (await archiveIds(storage, stanza, signal)).reverse()) {
+  for (const archiveId of (await presentIds(request)).reverse()) {
     const cluster = archiveInfo.history.find((entry) => archiveIdOf(entry) === archiveId)
     if (cluster === undefined || read >= mostSegments) continue
     const { cipherPass } = archiveInfo
@@ -56,6 +56,12 @@ export async function rebuildTimes(request: RebuildRequest): Promise<number> {
     recorded += writer.recorded
   }
   return recorded
+}
+
+/** Archive ids that may have WAL, by history id. The only one needs no request: it is listed below. */
+async function presentIds({ repository, stanza, archiveInfo, signal }: RebuildRequest): Promise<string[]> {
+  if (archiveInfo.history.length === 1) return archiveInfo.history.map(archiveIdOf)
+  return archiveIds(repository.storage, stanza, signal)
 }
 
 /** The newest segments that are not recorded. */
