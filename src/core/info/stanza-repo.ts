@@ -5,14 +5,15 @@ import { EXIT_CODES, isPgtsError, toPlainError, type ErrorCode } from '../../uti
 import { bytes, textToBytes, type ByteString } from '../../util/byte-string.ts'
 import { inParallel } from '../../util/parallel.ts'
 import type { Pin } from '../expire/pins.ts'
-import { lastDrill } from '../drill/store.ts'
-import { loadPins } from '../expire/pins-store.ts'
 import { loadArchiveInfo } from '../archive-info-store.ts'
 import { loadBackupInfo } from '../backup-info-store.ts'
 import { loadManifest } from '../manifest-store.ts'
 import type { Repository } from '../repository.ts'
+import { loadIndex } from '../window/times-index.ts'
+import type { TimesArchive } from '../window/times-store.ts'
 import { recoverableWindow, windowLimits, type RecoverableWindow } from '../window/read.ts'
 import { archiveIdFor, archiveLayout, type ArchiveLayout } from './archive-range.ts'
+import { loadOwnFiles } from './own-files.ts'
 import {
   STATUS,
   STATUS_MESSAGES,
@@ -57,9 +58,7 @@ export async function readStanza(request: StanzaRequest): Promise<StanzaInRepo> 
   // Requested in parallel, evaluated in order: without backup.info the other results are not needed.
   const archiveLoaded = loadArchiveInfo(repository, stanza, { signal })
   markHandled(archiveLoaded)
-  // expire reports unreadable pins as an error; info reports everything else.
-  const pinsLoaded = loadPins(repository, stanza, signal).catch((): Pin[] => [])
-  const drillLoaded = request.drills ? drillOf(request) : undefined
+  const own = loadOwnFiles(repository, stanza, request.drills, signal)
   let info: BackupInfo
   try {
     info = await loadBackupInfo(repository, stanza, { signal })
@@ -92,8 +91,8 @@ export async function readStanza(request: StanzaRequest): Promise<StanzaInRepo> 
     signal.throwIfAborted()
     return { ...emptyStanza(otherStatus(error)), clusters, archives, ...cluster }
   }
-  const drill = await drillLoaded
-  const pins = new Map((await pinsLoaded).map((pin) => [pin.label, pin]))
+  const drill = await own.drill
+  const pins = new Map((await own.pins).map((pin) => [pin.label, pin]))
   return {
     status: statusOf(info.backups.length === 0 ? STATUS.noBackup : STATUS.ok),
     clusters,
@@ -112,17 +111,6 @@ export async function readStanza(request: StanzaRequest): Promise<StanzaInRepo> 
   }
 }
 
-/** Only an addition to the report, as the window. */
-async function drillOf({ repository, stanza, signal }: StanzaRequest): Promise<InfoDrill | undefined> {
-  try {
-    const record = await lastDrill(repository, stanza, signal)
-    return record === undefined ? undefined : { repoKey: repository.key, record }
-  } catch {
-    // If the command was cancelled, every other request reports that.
-    return undefined
-  }
-}
-
 /** The archive ids that have WAL, and the current one. */
 async function* archivesOf(
   request: StanzaRequest,
@@ -133,9 +121,9 @@ async function* archivesOf(
   const { key, storage } = repository
   const found = await inParallel(info.history, storage.parallel ?? 1, async (history) => {
     const archiveId = archiveIdFor(archive, history)
+    const window = request.windows ? beginWindow(request, { archive, archiveId, info, history }) : undefined
     const layout = await archiveLayout(storage, stanza, archiveId, signal)
-    const window = request.windows ? await windowOf(request, { archive, archiveId, layout, info, history }) : undefined
-    return { history, archiveId, layout, window }
+    return { history, archiveId, layout, window: await window?.(layout) }
   })
   for (const { history, archiveId, layout, window } of found) {
     const { min, max } = layout
@@ -147,26 +135,33 @@ async function* archivesOf(
 interface ArchiveOf {
   readonly archive: ArchiveInfo
   readonly archiveId: string
-  readonly layout: ArchiveLayout
   readonly info: BackupInfo
   readonly history: BackupHistory
 }
 
-/** Only an addition to the report: without it, everything else is shown. */
-async function windowOf(
+/**
+ * Reads the window, which is only an addition to the report: without it, everything else is shown. The index is requested at
+ * once, the rest when the layout is known.
+ */
+function beginWindow(
   { repository, stanza, signal }: StanzaRequest,
-  { archive, archiveId, layout, info, history }: ArchiveOf,
-): Promise<RecoverableWindow | undefined> {
-  try {
-    return await recoverableWindow({
-      ...{ storage: repository.storage, stanza, archiveId, layout, signal },
-      ...(archive.cipherPass === undefined ? {} : { cipherPass: archive.cipherPass }),
-      backups: info.backups.filter(({ historyId }) => historyId === history.id),
-      ...windowLimits(repository.storage),
-    })
-  } catch {
-    signal.throwIfAborted()
-    return undefined
+  { archive, archiveId, info, history }: ArchiveOf,
+): ((layout: ArchiveLayout) => Promise<RecoverableWindow | undefined>) | undefined {
+  const backups = info.backups.filter(({ historyId }) => historyId === history.id)
+  if (backups.length === 0) return undefined
+  const times: TimesArchive = {
+    ...{ storage: repository.storage, stanza, archiveId, signal },
+    ...(archive.cipherPass === undefined ? {} : { cipherPass: archive.cipherPass }),
+  }
+  const index = loadIndex(times)
+  markHandled(index)
+  return async (layout) => {
+    try {
+      return await recoverableWindow({ ...times, layout, index, backups, ...windowLimits(repository.storage) })
+    } catch {
+      signal.throwIfAborted()
+      return undefined
+    }
   }
 }
 

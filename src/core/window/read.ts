@@ -23,7 +23,7 @@ import {
   type WindowFacts,
   type WindowPart,
 } from './compute.ts'
-import { hasNoHole, listGroups, loadIndex, type IndexRow } from './times-index.ts'
+import { hasNoHole, listGroups, loadIndex, type IndexRow, type TimesIndex } from './times-index.ts'
 import { loadGroup, type TimesArchive } from './times-store.ts'
 
 /** The recoverable window of one archive id in one repository. */
@@ -35,6 +35,8 @@ export interface RecoverableWindow extends TimeWindow {
 
 export interface WindowRequest extends TimesArchive {
   readonly layout: ArchiveLayout
+  /** The result of `loadIndex`, if it was requested before. */
+  readonly index?: Promise<TimesIndex | undefined>
   /** Backups of the same cluster. */
   readonly backups: readonly BackupEntry[]
   /** On which recovery ends; default: the newest one. */
@@ -111,7 +113,7 @@ interface Known {
 
 /** Scanned segments: from the index, and from the groups that it does not describe completely. */
 async function loadKnown(request: WindowRequest, parts: readonly WindowPart[]): Promise<Known | undefined> {
-  const index = await loadIndex(request)
+  const index = await (request.index ?? loadIndex(request))
   // The index names all groups, so that the number of requests does not grow with the archive.
   const groups = index?.open === undefined ? await listGroups(request) : [...index.rows.keys(), ...index.open].sort()
   const pieces: WalPiece[] = []
