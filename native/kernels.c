@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <wasm_simd128.h>
 #include "vendor/bzip2/bzlib.h"
 #define LZ4F_STATIC_LINKING_ONLY
 #include "vendor/lz4/lz4frame.h"
@@ -187,8 +188,44 @@ int EXPORT(bz2_decompress)(size_t offset, size_t bytes) { return bz2_step(offset
 
 static XXH128_canonical_t canonical;
 
+/*
+ * Four vectors of two lanes. One step: acc += swapped data + (low half of data ^ secret) * (its high half). Two vectors at a
+ * time, because a multiplication of wasm takes four adjacent 32-bit numbers from two vectors.
+ */
+#define STEP(low, high, at)                                                                                            \
+  do {                                                                                                                 \
+    v128_t data0 = wasm_v128_load(input + (at)), data1 = wasm_v128_load(input + (at) + 16);                            \
+    v128_t key0 = wasm_v128_xor(data0, wasm_v128_load(secret + (at)));                                                 \
+    v128_t key1 = wasm_v128_xor(data1, wasm_v128_load(secret + (at) + 16));                                            \
+    v128_t halves0 = wasm_i32x4_shuffle(key0, key1, 0, 2, 4, 6), halves1 = wasm_i32x4_shuffle(key0, key1, 1, 3, 5, 7); \
+    low = wasm_i64x2_add(low, wasm_i64x2_shuffle(data0, data0, 1, 0));                                                 \
+    high = wasm_i64x2_add(high, wasm_i64x2_shuffle(data1, data1, 1, 0));                                               \
+    low = wasm_i64x2_add(low, wasm_u64x2_extmul_low_u32x4(halves0, halves1));                                          \
+    high = wasm_i64x2_add(high, wasm_u64x2_extmul_high_u32x4(halves0, halves1));                                       \
+  } while (0)
+
+static inline __attribute__((always_inline)) void accumulate(
+  uint64_t *acc, const uint8_t *input, const uint8_t *secret, size_t stripes
+) {
+  v128_t a = wasm_v128_load(acc), b = wasm_v128_load(acc + 2), c = wasm_v128_load(acc + 4), d = wasm_v128_load(acc + 6);
+  for (; stripes > 0; stripes--, input += XXH_STRIPE_LEN, secret += XXH_SECRET_CONSUME_RATE) {
+    STEP(a, b, 0);
+    STEP(c, d, 32);
+  }
+  wasm_v128_store(acc, a), wasm_v128_store(acc + 2, b), wasm_v128_store(acc + 4, c), wasm_v128_store(acc + 6, d);
+}
+
+static XXH128_hash_t hash_long(const void *bytes, size_t length, XXH64_hash_t seed, const void *secret, size_t size) {
+  (void)seed;
+  return XXH3_hashLong_128b_internal(bytes, length, secret, size, accumulate, XXH3_scrambleAcc_scalar);
+}
+
+static XXH128_hash_t xxh3(const void *bytes, size_t length) {
+  return XXH3_128bits_internal(bytes, length, 0, XXH3_kSecret, sizeof(XXH3_kSecret), hash_long);
+}
+
 const unsigned char *EXPORT(xxh3_128)(size_t bytes) {
-  XXH128_canonicalFromHash(&canonical, XXH3_128bits(input, bytes));
+  XXH128_canonicalFromHash(&canonical, xxh3(input, bytes));
   return canonical.digest;
 }
 
@@ -200,7 +237,7 @@ void EXPORT(xxh3_blocks)(size_t bytes, size_t block_size) {
   unsigned char *digest = input;
   for (size_t offset = 0; offset < bytes; offset += block_size, digest += 16) {
     size_t length = bytes - offset < block_size ? bytes - offset : block_size;
-    XXH128_hash_t hash = XXH3_128bits(input + offset, length);
+    XXH128_hash_t hash = xxh3(input + offset, length);
     XXH128_canonicalFromHash((XXH128_canonical_t *)digest, hash);
   }
 }

@@ -7,7 +7,7 @@ out=${1:-src/codec/kernels.wasm}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# xxhash treats SIMD of wasm as that of ARM, whose header clang has; select its scalar path instead.
+# xxhash treats SIMD of wasm as that of ARM, whose header clang has; select its scalar path, beside which kernels.c has its own.
 flags='--target=wasm32 -nostdlib -nostdlibinc -O3 -mbulk-memory -msimd128 -mnontrapping-fptoint -fvisibility=hidden
   -fno-ident -Wall -Wno-unused-function -DNDEBUG -Inative/include -Inative/vendor/xxhash
   -U__wasm_simd128__ -DXXH_VECTOR=0'
