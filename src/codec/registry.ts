@@ -59,6 +59,15 @@ export function decompressor(type: CompressType, options: CodecOptions = {}): St
   return codec(type).decompressor(options.raw === true)
 }
 
+/**
+ * Decompresses content that is in memory as a whole, in one call; undefined if a stage is as fast. The function returns the
+ * size of the content, or more than the size of `into` if it does not fit. Corrupt or truncated input throws `format`.
+ * `loadCodec(type)` must have been called.
+ */
+export function wholeDecompressor(type: CompressType): ((source: Uint8Array, into: Uint8Array) => number) | undefined {
+  return codec(type).decompressWhole
+}
+
 /** True if the stages of this codec are synchronous. `loadCodec(type)` must have been called. */
 export function isSynchronous(type: CompressType): boolean {
   return codec(type).synchronous

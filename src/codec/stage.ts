@@ -17,4 +17,6 @@ export interface Codec {
   readonly synchronous: boolean
   compressor(level: number, raw: boolean, wholeBytes?: number): Stage
   decompressor(raw: boolean): Stage
+  /** Present if one call is faster than a stage. See `decompressWhole` in registry.ts. */
+  decompressWhole?(source: Uint8Array, into: Uint8Array): number
 }

@@ -20,6 +20,7 @@ export function openZst(): Codec {
     synchronous: true,
     compressor: (level, _raw, wholeBytes) => new ZstCompressor(level, wholeBytes),
     decompressor: () => new ZstDecompressor(),
+    decompressWhole,
   }
 }
 
@@ -47,7 +48,10 @@ function isFasterWhole(bytes: number): boolean {
 const MOST_WHOLE_BYTES = CODECS.zst.oneCallBytes ?? 0
 /** Output buffers for such files, if the usual one is too small; of a new buffer only the written part uses memory. */
 const wholes: Uint8Array[] = []
+/** Has no buffers for a stream, which take several MiB. */
+let wholeDecoder: DCtx | undefined
 onIdle(() => {
+  wholeDecoder = undefined
   compressors.clear()
   decompressors.length = 0
   wholes.length = 0
@@ -150,6 +154,21 @@ class ZstDecompressor implements Stage {
     if (held === undefined) return
     held.ctx.reset(library.ResetDirective.sessionOnly)
     if (decompressors.length < POOL_LIMIT) decompressors.push(held)
+  }
+}
+
+/** The library's message (ZSTD_getErrorName). */
+const DOES_NOT_FIT = 'Destination buffer is too small'
+
+/** A stage copies its input and its output once more, because it keeps the window of the frame itself. */
+function decompressWhole(source: Uint8Array, into: Uint8Array): number {
+  wholeDecoder ??= new library.DCtx()
+  try {
+    return wholeDecoder.decompress(into, source)
+  } catch (cause) {
+    const { message } = cause as Error
+    if (message === DOES_NOT_FIT) return into.length + 1
+    throw damaged('zst', message, cause)
   }
 }
 

@@ -1,6 +1,6 @@
 import { decryptor } from '../../codec/cipher.ts'
 import { pump } from '../../codec/pump.ts'
-import { decompressor } from '../../codec/registry.ts'
+import { decompressor, wholeDecompressor } from '../../codec/registry.ts'
 import type { Stage } from '../../codec/stage.ts'
 import type { SuperBlock } from '../../format/block-map.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
@@ -8,6 +8,7 @@ import { bytesToText, type ByteString } from '../../util/byte-string.ts'
 import type { ByteSource } from '../../util/bytes.ts'
 import type { CompressType } from '../../util/compress-type.ts'
 import { isPgtsError, PgtsError } from '../../util/error.ts'
+import { onIdle } from '../../util/idle-memory.ts'
 import type { RangeRead, Stretch } from './plan-reads.ts'
 
 export interface FetchOptions {
@@ -40,18 +41,83 @@ export async function fetchBlocks(storage: StorageDriver, range: RangeRead, opti
     throw explain(error, at(`at ${offset}`))
   }
   await using cut = source
+  const decodeWhole = wholeDecompressor(options.compressType)
+  using storedBuffer = new ReusedBuffer()
+  using plainBuffer = new ReusedBuffer()
   for (const { superBlock, stretches } of range.superBlocks) {
-    const stages: Stage[] = []
-    if (options.cipherPass !== undefined) stages.push(decryptor(options.cipherPass, { raw: true }))
-    if (options.compressType !== 'none') stages.push(decompressor(options.compressType, { raw: true }))
     const picked = new Picker(superBlock, stretches, options.write)
+    const isSmall = Math.max(superBlock.plainBytes, superBlock.storedBytes) <= MOST_WHOLE_BYTES
     try {
-      await pump(cut.next(superBlock.storedBytes), stages, picked, signal)
+      if (decodeWhole === undefined || !isSmall) {
+        await pump(cut.next(superBlock.storedBytes), decoders(options), picked, signal)
+      } else {
+        const stored = await compressedBytes(cut.next(superBlock.storedBytes), superBlock, storedBuffer, options)
+        signal.throwIfAborted()
+        const plain = plainBuffer.take(superBlock.plainBytes)
+        picked.writeWhole(plain, decodeWhole(stored, plain))
+      }
       picked.finish()
     } catch (error) {
       throw explain(error, at(`at ${superBlock.offset} (${superBlock.storedBytes} bytes)`))
     }
   }
+}
+
+/** Larger super blocks are decoded in pieces. */
+const MOST_WHOLE_BYTES = 4 * 1024 * 1024
+
+/** Buffers of super blocks that are not in use. Several fetches of a thread are concurrent if they wait for a network. */
+const spareBuffers: Uint8Array[] = []
+const MOST_SPARE = 4
+onIdle(() => {
+  spareBuffers.length = 0
+})
+
+/** One buffer for one super block after the other. */
+class ReusedBuffer implements Disposable {
+  #bytes = spareBuffers.pop() ?? new Uint8Array(0)
+
+  take(length: number): Uint8Array {
+    if (this.#bytes.length < length) this.#bytes = Buffer.allocUnsafeSlow(length)
+    return this.#bytes.subarray(0, length)
+  }
+
+  [Symbol.dispose](): void {
+    if (spareBuffers.length < MOST_SPARE) spareBuffers.push(this.#bytes)
+  }
+}
+
+function decoders({ cipherPass, compressType }: FetchOptions): Stage[] {
+  const stages: Stage[] = []
+  if (cipherPass !== undefined) stages.push(decryptor(cipherPass, { raw: true }))
+  if (compressType !== 'none') stages.push(decompressor(compressType, { raw: true }))
+  return stages
+}
+
+/** The decrypted bytes of a super block, in one piece; valid until the next read of the source. */
+async function compressedBytes(
+  source: ByteSource,
+  { storedBytes }: SuperBlock,
+  buffer: ReusedBuffer,
+  { cipherPass }: FetchOptions,
+): Promise<Uint8Array> {
+  const collected = buffer.take(storedBytes)
+  let filled = 0
+  const add = (bytes: Uint8Array) => {
+    collected.set(bytes, filled)
+    filled += bytes.length
+  }
+  const cipher = cipherPass === undefined ? undefined : decryptor(cipherPass, { raw: true })
+  for (;;) {
+    const answer = source.next()
+    const chunk = answer instanceof Promise ? await answer : answer
+    if (chunk === undefined) break
+    if (cipher !== undefined) for (const bytes of cipher.push(chunk)) add(bytes)
+    else if (chunk.length === storedBytes) return chunk
+    else add(chunk)
+  }
+  if (cipher !== undefined) for (const bytes of cipher.finish()) add(bytes)
+  return collected.subarray(0, filled)
 }
 
 /** Adds the position in the repository. An error of `write` is about the target file and is returned unchanged. */
@@ -90,6 +156,12 @@ class Picker {
       if (stretch.end > this.#position) return
       this.#next++
     }
+  }
+
+  /** @param bytes the super block; `decodedBytes` may be more, if it did not fit */
+  writeWhole(bytes: Uint8Array, decodedBytes: number): void {
+    if (decodedBytes > bytes.length) throw this.#wrongLength(`more than ${bytes.length}`)
+    this.write(bytes.subarray(0, decodedBytes))
   }
 
   finish(): void {
