@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { exercise } from './build/exercise.mjs'
 import { learnedCache, loader, writePacked } from './build/packed.mjs'
 import { starterOf } from './build/starter.mjs'
+import { withoutCloudflare } from './build/without-cloudflare.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const { version, engines } = JSON.parse(await readFile(`${root}package.json`, 'utf8'))
@@ -32,6 +33,7 @@ const { outputFiles } = await build({
   external: ['zstd-napi', 'zstd-napi/*', 'koffi', 'pg-native'],
   // Prefer the ES modules of a package, of which esbuild bundles only the used parts: half of AWS's library.
   mainFields: ['module', 'main'],
+  plugins: [withoutCloudflare],
   define: {
     PGTS_VERSION: JSON.stringify(version),
     PGTS_BUILD: JSON.stringify(await hashOfSources()),
