@@ -1,6 +1,6 @@
 import { OtherFormatError } from '../format/info-file.ts'
 import { copyName } from '../format/repo-path.ts'
-import type { StorageDriver } from '../storage/driver.ts'
+import type { Cancellable, StorageDriver } from '../storage/driver.ts'
 import { getFile, putFile } from '../storage/whole-file.ts'
 import { asBytes, bytesToText, type ByteString } from '../util/byte-string.ts'
 import { type ErrorCode, isPgtsError, messageOf, PgtsError, toPlainError } from '../util/error.ts'
@@ -40,6 +40,18 @@ export function requireMatchingPass(repository: Repository, info: ManifestKey, w
   })
 }
 
+/** Maximum size of a buffer to decrypt; the manifest of nine million files has about this size. */
+const MOST_MANIFEST_BYTES = 2 ** 31 - 1
+
+/** Reads an info file or a manifest, or the copy of one. @throws as getFile */
+export function getInfoFile(storage: StorageDriver, name: ByteString, options: Cancellable = {}): Promise<Buffer> {
+  return isManifest(name) ? getFile(storage, name, options, MOST_MANIFEST_BYTES) : getFile(storage, name, options)
+}
+
+function isManifest(name: string): boolean {
+  return name.endsWith('/backup.manifest') || name.endsWith('/backup.manifest.copy')
+}
+
 /**
  * True if the copy of an info file has the same content. A run that was killed between the two writes leaves an older
  * copy, which would be used if the file became unusable. The two may be encrypted with different salts.
@@ -51,7 +63,7 @@ export async function isCopyCurrent(
 ): Promise<boolean> {
   const cipher = infoCipherOf(repository)
   const { signal } = options
-  const plain = async (file: ByteString) => cipher.open(await getFile(repository.storage, file, { signal }), file)
+  const plain = async (file: ByteString) => cipher.open(await getInfoFile(repository.storage, file, { signal }), file)
   try {
     return (await plain(name)).equals(await plain(copyName(name)))
   } catch {
@@ -88,7 +100,7 @@ export async function loadEither<T>(
 ): Promise<T> {
   const what = name.slice(name.lastIndexOf('/') + 1)
   const load = async (file: ByteString): Promise<T> =>
-    parse(cipher.open(await getFile(storage, file, { signal: options.signal }), what))
+    parse(cipher.open(await getInfoFile(storage, file, { signal: options.signal }), what))
   let mainError: unknown
   try {
     return await load(name)

@@ -5,10 +5,10 @@ import { serialiseManifest } from '../format/manifest-serialise.ts'
 import type { Manifest, WritableManifest } from '../format/manifest.ts'
 import { copyName, manifestHistoryName, manifestName } from '../format/repo-path.ts'
 import type { StorageDriver } from '../storage/driver.ts'
-import { getFile, putFile } from '../storage/whole-file.ts'
+import { putFile } from '../storage/whole-file.ts'
 import { PgtsError } from '../util/error.ts'
 import { manifestCipherOf, type InfoCipher, type ManifestKey } from './info-cipher.ts'
-import { loadEither, type LoadOptions } from './info-pair.ts'
+import { getInfoFile, loadEither, type LoadOptions } from './info-pair.ts'
 
 /**
  * Loads the manifest of a finished backup; with `partial` that of an unfinished one, which exists as a copy only.
@@ -39,7 +39,7 @@ export async function loadManifest(
     return manifest
   }
   if (options.partial === true) {
-    const stored = await getFile(storage, copyName(name), { signal: options.signal })
+    const stored = await getInfoFile(storage, copyName(name), { signal: options.signal })
     return parse(cipher.open(stored, `the manifest of ${label}`))
   }
   const missingHints = ['run info to see the usable backups; the next backup or expire removes this one from the list']

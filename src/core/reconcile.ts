@@ -4,16 +4,13 @@ import { backupEntryOf } from '../format/manifest-totals.ts'
 import { type Manifest } from '../format/manifest.ts'
 import { backupPath, copyName, manifestName } from '../format/repo-path.ts'
 import type { StorageDriver } from '../storage/driver.ts'
-import { getFile, putFile } from '../storage/whole-file.ts'
+import { putFile } from '../storage/whole-file.ts'
 import { compareBytes } from '../util/byte-string.ts'
 import { messageOf } from '../util/error.ts'
 import type { Logger } from '../util/log.ts'
 import { inParallel } from '../util/parallel.ts'
-import { isDamage } from './info-pair.ts'
+import { getInfoFile, isDamage } from './info-pair.ts'
 import { loadManifest } from './manifest-store.ts'
-
-/** Maximum size of a buffer; the manifest of ten million files has about this size. */
-const MOST_MANIFEST_BYTES = 2 * 1024 * 1024 * 1024
 
 export interface Reconciled {
   readonly info: BackupInfo
@@ -58,7 +55,7 @@ export async function completeManifests(
   const options = signal === undefined ? {} : { signal }
   for (const label of labels) {
     const name = manifestName(stanza, label)
-    await putFile(storage, name, await getFile(storage, copyName(name), options, MOST_MANIFEST_BYTES), options)
+    await putFile(storage, name, await getInfoFile(storage, copyName(name), options), options)
   }
 }
 

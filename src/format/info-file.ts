@@ -20,16 +20,20 @@ export interface InfoSection {
   readonly entries: Iterable<InfoEntry>
 }
 
+const FIRST_LINES = 16
+
 /** A section that was read: positions in the file, converted to strings on request. */
 export class ReadSection implements InfoSection {
-  readonly #positions: number[] = []
+  /** Three for each line. */
+  #positions = new Uint32Array(3 * FIRST_LINES)
+  #used = 0
   constructor(
     readonly name: string,
     readonly bytes: Buffer,
   ) {}
 
   get length(): number {
-    return this.#positions.length / 3
+    return this.#used / 3
   }
   get entries(): Iterable<readonly [key: ByteString, value: string]> {
     return { [Symbol.iterator]: () => this.#entries() }
@@ -48,7 +52,14 @@ export class ReadSection implements InfoSection {
   }
   /** @internal for the reader below */
   add(keyStart: number, valueStart: number, end: number): void {
-    this.#positions.push(keyStart, valueStart, end)
+    if (this.#used === this.#positions.length) {
+      const longer = new Uint32Array(2 * this.#used)
+      longer.set(this.#positions)
+      this.#positions = longer
+    }
+    this.#positions[this.#used++] = keyStart
+    this.#positions[this.#used++] = valueStart
+    this.#positions[this.#used++] = end
   }
   *#entries(): Generator<readonly [key: ByteString, value: string]> {
     for (let i = 0; i < this.length; i++) yield [this.keyAt(i), this.valueAt(i)]

@@ -1,14 +1,14 @@
 import { asBytes, bytesToText, type ByteString } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
-import { parseJson, type JsonObject, type JsonValue } from './canonical-json.ts'
+import { parseJson } from './canonical-json.ts'
 import { isBackupLabel } from './backup-label.ts'
 import type { ReadSection } from './info-file.ts'
 import { COMMA, isDigit, isHexDigit, OPEN_BRACE, QUOTE, skipJson, skipJsonSpace } from './json-bytes.ts'
 import { fileKeyAt, type FileKey } from './manifest-file-keys.ts'
 import { TIME_MAX, U32_MAX } from './json-members.ts'
+import type { FileMembers, ManifestFileTable } from './manifest-file-table.ts'
 import { BLOCK_SIZE_UNIT, DEFAULT_BLOCK_CHECKSUM_SIZE } from './manifest-serialise.ts'
 import type { ManifestFile, Owner, OwnerName } from './manifest.ts'
-import type { Mutable } from '../util/mutable.ts'
 
 /** Permission bits, as pgBackRest writes them: setuid, setgid and sticky bits are never restored. */
 export const MODE_MASK = 0o777
@@ -39,7 +39,8 @@ export class ManifestFileReader {
     this.#bytes = section.bytes
   }
 
-  read(index: number): ManifestFile {
+  /** Reads one line into the table. @returns the name of the file */
+  read(index: number, table: ManifestFileTable): ByteString {
     const { section, standard } = this
     this.#name = section.keyAt(index)
     const members = blankMembers(standard)
@@ -48,10 +49,11 @@ export class ManifestFileReader {
     if (members.blockMapSize !== 0 && members.blockUnits === 0) throw this.#wrong('has a block map but no block size')
     if (size < 0) throw this.#wrong("has no 'size'")
     if (timestamp === undefined) throw this.#wrong("has no 'timestamp'")
-    return fileOf(this.#name, members, timestamp)
+    table.add(this.#name, members, timestamp, this.#bytes)
+    return this.#name
   }
 
-  #readMembers(members: Members, from: number, end: number): void {
+  #readMembers(members: FileMembers, from: number, end: number): void {
     const bytes = this.#bytes
     let at = skipJsonSpace(bytes, from, end)
     if (bytes[at] !== OPEN_BRACE) throw this.#wrong('is not an object')
@@ -78,12 +80,12 @@ export class ManifestFileReader {
     bim: (reader, into, start, end) => (into.blockMapSize = reader.#within(start, end, 1, Number.MAX_SAFE_INTEGER)),
     bni: (reader, into, start, end) => (into.bundleId = reader.#within(start, end, 1, Number.MAX_SAFE_INTEGER)),
     bno: (reader, into, start, end) => (into.bundleOffset = reader.#integer(start, end)),
-    checksum: (reader, into, start, end) => (into.checksum = reader.#checksum(start, end)),
+    checksum: (reader, into, start, end) => (into.checksumAt = reader.#checksum(start, end)),
     'checksum-page': (reader, into, start, end) => (into.checksumPage = reader.#boolean(start, end)),
     'checksum-page-error': (reader, into, start, end) => (into.pageErrors = reader.#pageErrors(start, end)),
     group: (reader, into, start, end) => (into.group = reader.#owner(start, end)),
     mode: (reader, into, start, end) => (into.mode = reader.#mode(start, end)),
-    rck: (reader, into, start, end) => (into.repoChecksum = reader.#checksum(start, end)),
+    rck: (reader, into, start, end) => (into.repoChecksumAt = reader.#checksum(start, end)),
     reference: (reader, into, start, end) => (into.reference = reader.#label(start, end)),
     'repo-size': (reader, into, start, end) => (into.repoSize = reader.#integer(start, end)),
     size: (reader, into, start, end) => (into.size = reader.#integer(start, end)),
@@ -117,7 +119,8 @@ export class ManifestFileReader {
     return negative ? -value : value
   }
 
-  #checksum(start: number, end: number): string {
+  /** @returns the position of its digits */
+  #checksum(start: number, end: number): number {
     const bytes = this.#bytes
     const last = start + 41
     if (bytes[start] !== QUOTE || last >= end || bytes[last] !== QUOTE) throw this.#wrong('has an invalid checksum')
@@ -125,7 +128,7 @@ export class ManifestFileReader {
       if (!isHexDigit(bytes[at] as number)) throw this.#wrong('has an invalid checksum')
     }
     this.#stop = last + 1
-    return this.#text(start + 1, last)
+    return start + 1
   }
 
   #boolean(start: number, end: number): boolean {
@@ -196,31 +199,9 @@ export class ManifestFileReader {
   }
 }
 
-/** The members of one file while they are read. Absent numbers are -1, or 0 where 0 is not valid. */
-interface Members {
-  user: OwnerName
-  group: OwnerName
-  mode: number
-  size: number
-  timestamp: number | undefined
-  sizeOriginal: number
-  repoSize: number
-  checksum: string | undefined
-  repoChecksum: string | undefined
-  reference: string | undefined
-  bundleId: number
-  bundleOffset: number
-  blockUnits: number
-  blockChecksumSize: number
-  blockMapSize: number
-  checksumPage: boolean | undefined
-  pageErrors: ManifestFile['checksumPageErrors']
-  extra: Map<string, JsonValue> | undefined
-}
+type ReadMember = (reader: ManifestFileReader, into: FileMembers, start: number, end: number) => void
 
-type ReadMember = (reader: ManifestFileReader, into: Members, start: number, end: number) => void
-
-function blankMembers({ user, group, mode }: Owner & { readonly mode: number }): Members {
+function blankMembers({ user, group, mode }: Owner & { readonly mode: number }): FileMembers {
   return {
     user,
     group,
@@ -229,8 +210,8 @@ function blankMembers({ user, group, mode }: Owner & { readonly mode: number }):
     timestamp: undefined,
     sizeOriginal: -1,
     repoSize: -1,
-    checksum: undefined,
-    repoChecksum: undefined,
+    checksumAt: -1,
+    repoChecksumAt: -1,
     reference: undefined,
     bundleId: 0,
     bundleOffset: 0,
@@ -241,29 +222,4 @@ function blankMembers({ user, group, mode }: Owner & { readonly mode: number }):
     pageErrors: undefined,
     extra: undefined,
   }
-}
-
-function fileOf(name: ByteString, members: Members, timestamp: number): ManifestFile {
-  const { user, group, mode, size, checksum, repoChecksum, repoSize, sizeOriginal, reference } = members
-  const file: Mutable<ManifestFile> = { name, user, group, mode, sizeBytes: size, timestamp }
-  if (checksum !== undefined && size !== 0) file.checksum = checksum
-  if (repoChecksum !== undefined) file.repoChecksum = repoChecksum
-  if (repoSize >= 0 && repoSize !== size) file.repoSizeBytes = repoSize
-  if (sizeOriginal >= 0 && sizeOriginal !== size) file.sizeOriginalBytes = sizeOriginal
-  if (reference !== undefined) file.reference = reference
-  if (members.bundleId !== 0) {
-    file.bundleId = members.bundleId
-    file.bundleOffset = members.bundleOffset
-  }
-  if (members.blockUnits !== 0) {
-    file.blockSize = members.blockUnits * BLOCK_SIZE_UNIT
-    file.blockChecksumSize = members.blockChecksumSize
-    if (members.blockMapSize !== 0) file.blockMapSize = members.blockMapSize
-  }
-  if (members.checksumPage !== undefined) {
-    file.checksumPage = members.checksumPage
-    if (members.pageErrors !== undefined) file.checksumPageErrors = members.pageErrors
-  }
-  if (members.extra !== undefined) file.extra = members.extra as JsonObject
-  return file
 }

@@ -29,6 +29,12 @@ export function tablespaceVersionDirectory({ db }: Pick<Manifest, 'db'>): string
   return `PG_${db.version}_${db.catalogVersion}`
 }
 
+/** True if the manifest has a file of this name. */
+export function hasFile({ files }: Pick<Manifest, 'files'>, wanted: ByteString): boolean {
+  for (const { name } of files) if (name === wanted) return true
+  return false
+}
+
 /**
  * Checks all names of a manifest together. Each name is safe on its own (`isSafeManifestName`); here they must form one
  * tree, in which no name passes through a link and each link leads to its target:

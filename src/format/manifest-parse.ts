@@ -7,6 +7,7 @@ import { extraLines } from './extra-lines.ts'
 import { parseInfoFile, type InfoFile, type ReadSection } from './info-file.ts'
 import { Members, U32_MAX } from './json-members.ts'
 import { isSafeManifestName } from './manifest-names.ts'
+import { ManifestFileTable } from './manifest-file-table.ts'
 import { ManifestFileReader, MODE_MASK } from './manifest-file-reader.ts'
 import {
   isBackupType,
@@ -15,7 +16,7 @@ import {
   type Manifest,
   type ManifestDatabase,
   type ManifestDefaults,
-  type ManifestFile,
+  type ManifestFileList,
   type ManifestLink,
   type ManifestOptions,
   type ManifestPath,
@@ -170,13 +171,15 @@ function readDefaults(file: InfoFile): ManifestDefaults {
   }
 }
 
-function readFiles(file: InfoFile, defaults: ManifestDefaults): ManifestFile[] {
+function readFiles(file: InfoFile, defaults: ManifestDefaults): ManifestFileList {
   const section = file.sections.get('target:file')
   if (section === undefined) return []
   const reader = new ManifestFileReader(section, defaults.file, WHAT)
-  const files: ManifestFile[] = new Array<ManifestFile>(section.length)
-  for (let i = 0; i < section.length; i++) files[i] = safe(reader.read(i))
-  return sortedByName(files)
+  const table = new ManifestFileTable(section.length)
+  for (let i = 0; i < section.length; i++) requireSafe(reader.read(i, table))
+  const twice = table.sort()
+  if (twice !== undefined) throw listedTwice(twice)
+  return table
 }
 
 function readReferences(backup: Members): string[] | undefined {
@@ -190,7 +193,7 @@ function readReferences(backup: Members): string[] | undefined {
  * Manifests made before 2.42 have no list of references: it is derived from the references of the files, then the
  * backup itself.
  */
-function referencesOf(files: readonly ManifestFile[], label: string): string[] {
+function referencesOf(files: ManifestFileList, label: string): string[] {
   const references = new Set<string>()
   for (const { reference } of files) if (reference !== undefined) references.add(reference)
   references.delete(label)
@@ -271,8 +274,13 @@ function readEach<T extends { readonly name: ByteString }>(
 }
 
 function safe<T extends { readonly name: ByteString }>(item: T): T {
-  if (isSafeManifestName(item.name)) return item
-  throw new PgtsError('format', `${WHAT}: the name '${bytesToText(item.name)}' is outside the data directory`, {
+  requireSafe(item.name)
+  return item
+}
+
+function requireSafe(name: ByteString): void {
+  if (isSafeManifestName(name)) return
+  throw new PgtsError('format', `${WHAT}: the name '${bytesToText(name)}' is outside the data directory`, {
     hints: ['do not restore this backup, and check who can write to the repository'],
   })
 }
@@ -282,10 +290,13 @@ function sortedByName<T extends { readonly name: ByteString }>(items: T[]): T[] 
   if (!isSorted(items)) items.sort((a, b) => compareBytes(a.name, b.name))
   for (let i = 1; i < items.length; i++) {
     const { name } = items[i] as T
-    if (name === (items[i - 1] as T).name)
-      throw new PgtsError('format', `${WHAT}: '${bytesToText(name)}' is listed twice`)
+    if (name === (items[i - 1] as T).name) throw listedTwice(name)
   }
   return items
+}
+
+function listedTwice(name: ByteString): PgtsError {
+  return new PgtsError('format', `${WHAT}: '${bytesToText(name)}' is listed twice`)
 }
 
 function isSorted(items: readonly { readonly name: string }[]): boolean {

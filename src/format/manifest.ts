@@ -1,6 +1,7 @@
 import type { CompressType } from '../util/compress-type.ts'
 import type { JsonObject } from './canonical-json.ts'
 import type { ExtraLine } from './extra-lines.ts'
+import type { LazyList } from '../util/lazy-list.ts'
 import type { ByteString } from '../util/byte-string.ts'
 
 /**
@@ -144,13 +145,16 @@ export interface Manifest {
   readonly cipherPass?: string
   readonly databases: readonly ManifestDatabase[]
   readonly annotations: ReadonlyMap<ByteString, ByteString>
-  readonly files: readonly ManifestFile[]
+  readonly files: ManifestFileList
   readonly links: readonly ManifestLink[]
   readonly paths: readonly ManifestPath[]
   readonly defaults: ManifestDefaults
   /** Lines of a newer release, kept unchanged. */
   readonly extra?: readonly ExtraLine[]
 }
+
+/** The files of a manifest that was read, sorted by name. An object is made for each when it is read; an array is such a list, too. */
+export type ManifestFileList = LazyList<ManifestFile>
 
 /** Files of a manifest, sorted by name, which may be made one by one: a backup may have millions. */
 export interface ManifestFiles extends Iterable<ManifestFile> {

@@ -45,7 +45,7 @@ describe.each(blockRepositories)('one damaged byte in a bundle, a super block or
         for (const action of ['create', 'check'] as const) {
           if (action === 'check') {
             storage.files.set(file, kept)
-            await restoreFiles(storage, first, first.files, dir, 'create')
+            await restoreFiles(storage, first, [...first.files], dir, 'create')
             storage.files.set(file, { ...kept, bytes })
           }
           for (const one of last.files) {

@@ -91,9 +91,9 @@ describe('a backup of a busy server', () => {
       labels.push(label)
       seen.vanished += stdout.match(/skip file removed by database/g)?.length ?? 0
       const manifest = parseManifest(readFileSync(join(site.repo, 'backup/main', label, 'backup.manifest')))
-      seen.resized += manifest.files.filter(({ sizeOriginalBytes }) => sizeOriginalBytes !== undefined).length
+      seen.resized += [...manifest.files].filter(({ sizeOriginalBytes }) => sizeOriginalBytes !== undefined).length
       expect(
-        manifest.files.filter(({ checksumPage }) => checksumPage === false),
+        [...manifest.files].filter(({ checksumPage }) => checksumPage === false),
         'pages that PostgreSQL was writing are not reported as damaged',
       ).toEqual([])
     }
@@ -151,7 +151,7 @@ describe('a damaged page in the cluster', () => {
       .sort()
       .at(-1)!
     const manifest = parseManifest(readFileSync(join(site.repo, 'backup/main', newest, 'backup.manifest')))
-    expect(manifest.files.filter(({ checksumPage }) => checksumPage === false)).toMatchObject([
+    expect([...manifest.files].filter(({ checksumPage }) => checksumPage === false)).toMatchObject([
       { name: `pg_data/${relation}`, checksumPageErrors: [[3, 4], 9] },
     ])
     const errors = (json: string) => (JSON.parse(json)[0].backup as { error: boolean }[]).map(({ error }) => error)

@@ -78,7 +78,7 @@ test('the first incr after a restore compares checksums, because file times are 
   expect(backups.at(-1)!.prior).toBe(lost.label)
   const manifest = manifestOf(site, backups.at(-1)!)
   expect(manifest.options.delta).toBe(true)
-  expect(manifest.files.filter(({ reference }) => reference !== undefined).length).toBeGreaterThan(500)
+  expect([...manifest.files].filter(({ reference }) => reference !== undefined).length).toBeGreaterThan(500)
   expect(await restoredData(site, 'pgts', manifest.label)).toEqual(before)
   expect(await restoredData(site, 'pgts', lost.label)).toEqual(lost.data)
 }, 120_000)

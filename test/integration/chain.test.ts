@@ -70,11 +70,11 @@ describe.each(rows)('PostgreSQL $version, $codec, bundle $bundle, delta $delta',
     expect(later[1]!.references).toEqual([full!.label, diff!.label, later[0]!.label, later[1]!.label])
     // Most files of a cluster do not change, and unchanged files are not stored again.
     for (const manifest of [incr!, diff!, ...later]) {
-      const own = manifest.files.filter(({ reference, sizeBytes }) => reference === undefined && sizeBytes > 0)
+      const own = [...manifest.files].filter(({ reference, sizeBytes }) => reference === undefined && sizeBytes > 0)
       expect(own.length).toBeLessThan(manifest.files.length / 3)
     }
     const quiet = await relationOf(site, 'quiet')
-    expect(later[1]!.files.find(({ name }) => name === quiet)?.reference).toBe(full!.label)
+    expect([...later[1]!.files].find(({ name }) => name === quiet)?.reference).toBe(full!.label)
     expect(later[1]!.options.delta).toBe(row.delta)
 
     for (const { label, data } of chain) expect(await restoredData(site, 'pgts', label), label).toEqual(data)

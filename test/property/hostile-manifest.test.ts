@@ -128,7 +128,7 @@ function mutated(manifest: Manifest, dir: string, { of, pick, text: raw, mode }:
     (mode % 2 === 0 ? change : added)(list, (item) => ({ ...item, name: text }))
   switch (of) {
     case 'file':
-      return { ...manifest, files: named(manifest.files) }
+      return { ...manifest, files: named([...manifest.files]) }
     case 'path':
       return { ...manifest, paths: named(manifest.paths) }
     case 'link':
@@ -152,15 +152,15 @@ function mutated(manifest: Manifest, dir: string, { of, pick, text: raw, mode }:
     case 'mode':
       return {
         ...manifest,
-        files: change(manifest.files, (file) => ({ ...file, mode })),
+        files: change([...manifest.files], (file) => ({ ...file, mode })),
         paths: change(manifest.paths, (path) => ({ ...path, mode: mode | 0o700 })),
       }
     case 'version':
       return { ...manifest, db: { ...manifest.db, version: text } }
     case 'reference':
-      return { ...manifest, files: change(manifest.files, (file) => ({ ...file, reference: text })) }
+      return { ...manifest, files: change([...manifest.files], (file) => ({ ...file, reference: text })) }
     case 'owner':
-      return { ...manifest, files: change(manifest.files, (file) => ({ ...file, user: text, group: text })) }
+      return { ...manifest, files: change([...manifest.files], (file) => ({ ...file, user: text, group: text })) }
   }
 }
 

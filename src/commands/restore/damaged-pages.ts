@@ -17,9 +17,9 @@ export function checkDamagedPages(
   plan: RestorePlan,
   problems: Problems,
 ): readonly ManifestFile[] {
-  const files = plan.files.flatMap(({ file, action }) =>
-    file.checksumPage === false && action !== 'zero' && action !== 'keep' ? [file] : [],
-  )
+  const files: ManifestFile[] = []
+  for (const { file, action } of plan.files)
+    if (file.checksumPage === false && action !== 'zero' && action !== 'keep') files.push(file)
   if (files.length === 0) return files
   if (!ctx.options.checksumPageError) {
     for (const file of files) problems.warn(describePageErrors({ file }))

@@ -2,7 +2,8 @@ import type { Manifest, ManifestFile } from '../../format/manifest.ts'
 import { clusterPath, type ListedFile } from '../../postgres/data-directory.ts'
 import { bytesToText, type ByteString } from '../../util/byte-string.ts'
 import type { LazyList } from '../../util/lazy-list.ts'
-import { PlannedFiles, type PlannedFile } from './planned-files.ts'
+import { PlannedFiles, type PlannedFile, type UseOfPrior } from './planned-files.ts'
+import { PriorFiles } from './prior-files.ts'
 
 export type { PlannedFile } from './planned-files.ts'
 
@@ -39,22 +40,18 @@ export function planIncrement(
   prior: Manifest | undefined,
   options: IncrementOptions,
 ): Increment {
-  const priorFiles = new Map(prior?.files.map((file) => [file.name, file]))
-  const deltaReason = options.delta ? undefined : distrustOfTimes(files, prior, priorFiles, options)
+  const deltaReason = options.delta ? undefined : distrustOfTimes(files, prior, options)
   const delta = options.delta || deltaReason !== undefined
-  const planned = new PlannedFiles(files)
+  const planned = new PlannedFiles(files, prior)
+  const priorFiles = new PriorFiles(prior?.files ?? [])
   let index = 0
   for (const file of files) {
-    const priorFile = priorFiles.get(file.name)
+    const found = priorFiles.find(file.name)
     if (file.sizeBytes === 0 && options.bundle) planned.plan(index, 'empty')
-    else if (prior !== undefined && priorFile !== undefined) {
-      const isUncertain = delta || mayLagBehind(file, priorFile, prior)
-      const { action, ...known } = planFile(file, priorFile, {
-        label: prior.label,
-        delta: isUncertain,
-        online: options.online,
-      })
-      planned.plan(index, action, known)
+    else if (prior !== undefined && found !== undefined) {
+      const isUncertain = delta || mayLagBehind(file, found.file, prior)
+      const { action, ...use } = planFile(file, found.file, { delta: isUncertain, online: options.online })
+      planned.plan(index, action, { index: found.index, ...use })
     }
     index++
   }
@@ -84,37 +81,21 @@ const CONTROL = 'pg_data/global/pg_control'
 function planFile(
   file: ListedFile,
   priorFile: ManifestFile,
-  { label, delta, online }: { label: string; delta: boolean; online: boolean },
-): Omit<PlannedFile, 'index' | 'file'> {
-  const storedIn = priorFile.reference ?? label
-  const blocks =
-    priorFile.blockMapSize !== undefined && file.sizeBytes >= (priorFile.blockSize ?? Infinity)
-      ? { priorBlocks: { ...priorFile, reference: storedIn } }
-      : {}
-  if (file.sizeBytes !== priorFile.sizeBytes) return { action: 'copy', ...blocks }
+  { delta, online }: { delta: boolean; online: boolean },
+): Omit<UseOfPrior, 'index'> & Pick<PlannedFile, 'action'> {
+  const isBlocks = priorFile.blockMapSize !== undefined && file.sizeBytes >= (priorFile.blockSize ?? Infinity)
+  if (file.sizeBytes !== priorFile.sizeBytes) return { action: 'copy', isEntry: false, isBlocks }
   // An online backup begins with a checkpoint, so its pg_control has changed, whatever its time is.
-  if (online && file.name === CONTROL) return { action: 'copy' }
-  const priorEntry = entryFromPrior(file, priorFile, storedIn)
-  if (file.sizeBytes === 0) return { action: 'reference', priorEntry }
-  if (delta) return { action: 'compare', priorEntry, ...blocks }
-  return { action: file.timestamp === priorFile.timestamp ? 'reference' : 'copy', priorEntry, ...blocks }
-}
-
-/**
- * The prior entry defines how the content is stored, including members of newer releases; all other members come from
- * the cluster.
- */
-function entryFromPrior(file: ListedFile, priorFile: ManifestFile, storedIn: string): ManifestFile {
-  const { sizeOriginalBytes: _, ...stored } = priorFile
-  const { mode, user, group, timestamp } = file
-  return { ...stored, mode, user, group, timestamp, reference: storedIn }
+  if (online && file.name === CONTROL) return { action: 'copy', isEntry: false, isBlocks: false }
+  if (file.sizeBytes === 0) return { action: 'reference', isEntry: true, isBlocks: false }
+  if (delta) return { action: 'compare', isEntry: true, isBlocks }
+  return { action: file.timestamp === priorFile.timestamp ? 'reference' : 'copy', isEntry: true, isBlocks }
 }
 
 /** The first reason why file times cannot prove that a file is unchanged, or undefined. */
 function distrustOfTimes(
   files: Iterable<ListedFile>,
   prior: Manifest | undefined,
-  priorFiles: ReadonlyMap<string, ManifestFile>,
   options: IncrementOptions,
 ): string | undefined {
   const shown = ({ name }: ListedFile) => bytesToText(clusterPath(options.pgPath, name))
@@ -128,8 +109,9 @@ function distrustOfTimes(
     return `the timeline has changed since backup ${prior.label}, as it does after a restore or a promotion`
   if (options.online !== prior.options.online)
     return `backup ${prior.label} was made ${prior.options.online ? 'online' : 'offline'} and this one is not`
+  const priorFiles = new PriorFiles(prior.files)
   for (const file of files) {
-    const priorFile = priorFiles.get(file.name)
+    const priorFile = priorFiles.find(file.name)?.file
     if (priorFile === undefined) continue
     if (file.timestamp < priorFile.timestamp)
       return `file ${shown(file)} is older (${file.timestamp}) than in backup ${prior.label} (${priorFile.timestamp})`

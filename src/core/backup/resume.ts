@@ -13,6 +13,7 @@ import { loadManifest } from '../manifest-store.ts'
 import { labelDirectories } from '../reconcile.ts'
 import type { PlannedFile } from './increment.ts'
 import type { PlannedFiles } from './planned-files.ts'
+import { PriorFiles } from './prior-files.ts'
 import { ownRepoName, type BackupInPlan, type CopyPolicy } from './plan.ts'
 
 /** The properties of the new backup that decide whether an interrupted backup can be resumed as it. */
@@ -124,10 +125,10 @@ export async function takeOver(
   const path = backupLabelPath(backup.stanza, backup.label)
   for await (const { name } of storage.list(path, { recursive: true, namesOnly: true, signal })) stored.add(name)
 
-  const before = new Map(interrupted.files.map((file) => [file.name, file]))
+  const before = new PriorFiles(interrupted.files)
   const used = new Set<string>()
   for (const plan of planned) {
-    const entry = before.get(plan.file.name)
+    const entry = before.find(plan.file.name)?.file
     const repoName = ownRepoName(plan, backup, policy)
     if (entry === undefined || !stored.has(repoName)) continue
     const { compressType } = interrupted.options

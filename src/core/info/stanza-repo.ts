@@ -249,8 +249,14 @@ function detailsOf(manifest: Manifest): InfoDetails {
     databases: manifest.databases.filter(({ name }) => !TEMPLATES.has(name)).map(({ name, oid }) => ({ name, oid })),
     links,
     tablespaces,
-    errorFiles: manifest.files.filter(({ checksumPage }) => checksumPage === false).map(({ name }) => pgName(name)),
+    errorFiles: damagedFiles(manifest),
   }
+}
+
+function damagedFiles({ files }: Manifest): ByteString[] {
+  const damaged: ByteString[] = []
+  for (const { name, checksumPage } of files) if (checksumPage === false) damaged.push(pgName(name))
+  return damaged
 }
 
 /** Converts a manifest name to the path in the data directory. */

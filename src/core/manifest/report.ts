@@ -43,8 +43,14 @@ export interface FileChoice {
 }
 
 export function chooseFiles(manifest: Manifest, { name, reference }: FileChoice): ManifestFile[] {
-  if (name !== undefined) return manifest.files.filter((file) => file.name === name)
-  if (reference === undefined) return [...manifest.files]
   const own = reference === 'latest' || reference === manifest.label
-  return manifest.files.filter((file) => (own ? file.reference === undefined : file.reference === reference))
+  const chosen: ManifestFile[] = []
+  for (const file of manifest.files) {
+    const isChosen =
+      name !== undefined
+        ? file.name === name
+        : reference === undefined || (own ? file.reference === undefined : file.reference === reference)
+    if (isChosen) chosen.push(file)
+  }
+  return chosen
 }

@@ -77,6 +77,29 @@ export function listKinds(
   )
 }
 
+/**
+ * The entries of a directory in the order of the file system, some at a time: there may be many. None if there is no such directory.
+ */
+export function* readKinds(
+  path: ByteString,
+): Generator<{ readonly name: ByteString; readonly kind: FoundEntry['kind'] }> {
+  // @types/node lacks this encoding, and buffers as paths.
+  const options = { encoding: 'latin1' as BufferEncoding, bufferSize: ENTRIES_AT_A_TIME }
+  const dir = listDirectory(path, () => fs.opendirSync(pathOf(path) as string, options))
+  if (dir === undefined) return
+  try {
+    for (;;) {
+      const entry = listDirectory(path, () => dir.readSync())
+      if (entry === undefined || entry === null) return
+      yield { name: asBytes(entry.name), kind: kindOf(entry) }
+    }
+  } finally {
+    dir.closeSync()
+  }
+}
+
+const ENTRIES_AT_A_TIME = 1024
+
 /** Names in a directory, in byte order; undefined if there is no such directory. */
 export function listNames(path: ByteString): ByteString[] | undefined {
   return listDirectory(path, () => fs.readdirSync(pathOf(path), { encoding: 'latin1' }).sort().map(asBytes))

@@ -2,6 +2,7 @@ import { SHA1_OF_NOTHING, type Manifest, type ManifestFile } from '../../format/
 import { fileRepoName } from '../../format/repo-path.ts'
 import { bytesToText } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
+import type { LazyList } from '../../util/lazy-list.ts'
 import type { Repository } from '../repository.ts'
 import type { Ownership } from './owners.ts'
 import type { PlannedFile } from './plan.ts'
@@ -30,7 +31,7 @@ export interface JobsRequest {
 
 /** Creates the jobs of a restore, largest files first; files of one bundle stay in the order of their offsets. */
 export function* restoreJobs(
-  files: readonly PlannedFile[],
+  files: LazyList<PlannedFile>,
   { manifest, stanza, ownership, repository, syncUnchanged }: JobsRequest,
 ): Generator<RestoreFileJob> {
   const distant = repository.storage.parallel !== undefined
@@ -66,24 +67,29 @@ export function* restoreJobs(
 }
 
 /** Unbundled files as planned, then the bundles one by one, each in order of offset. */
-function inReadingOrder(files: readonly PlannedFile[]): PlannedFile[] {
-  const bundles = new Map<string, PlannedFile[]>()
-  const single: PlannedFile[] = []
-  for (const planned of files) {
-    const { bundleId, reference = '', sizeBytes } = planned.file
-    if (bundleId === undefined || sizeBytes === 0 || planned.action === 'zero') {
-      single.push(planned)
-      continue
+function* inReadingOrder(files: LazyList<PlannedFile>): Generator<PlannedFile> {
+  // Positions only: the files themselves are made when their turn has come.
+  const bundles = new Map<string, number[]>()
+  const offsets = new Float64Array(files.length)
+  const single: number[] = []
+  let place = 0
+  for (const { file, action } of files) {
+    const { bundleId, reference = '', sizeBytes } = file
+    if (bundleId === undefined || sizeBytes === 0 || action === 'zero') single.push(place)
+    else {
+      const key = `${reference} ${bundleId}`
+      const members = bundles.get(key)
+      if (members === undefined) bundles.set(key, [place])
+      else members.push(place)
+      offsets[place] = file.bundleOffset ?? 0
     }
-    const key = `${reference} ${bundleId}`
-    const members = bundles.get(key)
-    if (members === undefined) bundles.set(key, [planned])
-    else members.push(planned)
+    place++
   }
+  for (const at of single) yield files.at(at)!
   for (const members of bundles.values()) {
-    members.sort((a, b) => (a.file.bundleOffset ?? 0) - (b.file.bundleOffset ?? 0))
+    members.sort((a, b) => offsets[a]! - offsets[b]!)
+    for (const at of members) yield files.at(at)!
   }
-  return [...single, ...[...bundles.values()].flat()]
 }
 
 function describe(planned: PlannedFile, manifest: Manifest, stanza: string, ownership: Ownership): RestoreFile {

@@ -1,7 +1,7 @@
 import { posix } from 'node:path'
 import type { Manifest, ManifestTarget } from '../../format/manifest.ts'
 import { asBytes, bytes, bytesToText, parentOf, type ByteString } from '../../util/byte-string.ts'
-import { tablespaceVersionDirectory } from '../../format/manifest-names.ts'
+import { hasFile, tablespaceVersionDirectory } from '../../format/manifest-names.ts'
 import { PgtsError } from '../../util/error.ts'
 
 /** A place that a restore fills: the data directory, the version directory of a tablespace, or the target of a link. */
@@ -70,7 +70,7 @@ export function layOut(manifest: Manifest, realPath: (path: ByteString) => ByteS
       const path = target.file === undefined ? directory : bytes`${directory}/${target.file}`
       roots.set(target.name, path)
       // A link to a special file such as a socket has no content in the backup.
-      const isFilled = target.file === undefined || manifest.files.some(({ name }) => name === target.name)
+      const isFilled = target.file === undefined || hasFile(manifest, target.name)
       if (isFilled) places.push({ name: target.name, path, kind: target.file === undefined ? 'directory' : 'file' })
     }
   }

@@ -1,7 +1,7 @@
 import type { BackupEntry } from '../../format/backup-info.ts'
 import type { Verdict, WalRange } from './reachable.ts'
 import type { ExpectedDuration } from './expected-duration.ts'
-import type { PlannedFile, RestorePlan } from './plan.ts'
+import type { FileAction, RestorePlan } from './plan.ts'
 import type { RecoveryPolicy } from './recovery.ts'
 import type { FoundStop } from '../window/stop-target.ts'
 import type { RecoverableWindow } from '../window/read.ts'
@@ -76,22 +76,42 @@ export interface FileTotals {
 }
 
 export function totalsOf(plan: RestorePlan): FileTotals {
-  const of = (...actions: PlannedFile['action'][]) => {
-    const files = plan.files.filter(({ action }) => actions.includes(action)).map(({ file }) => file)
-    return {
-      files: files.length,
-      bytes: files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
-      fetchBytes: files.reduce((sum, { sizeBytes, repoSizeBytes }) => sum + (repoSizeBytes ?? sizeBytes), 0),
-    }
+  const totals: Record<FileAction, Totals> = {
+    create: none(),
+    check: none(),
+    rewrite: none(),
+    keep: none(),
+    zero: none(),
   }
-  const withoutFetch = ({ files, bytes }: { files: number; bytes: number }) => ({ files, bytes })
+  for (const { file, action } of plan.files) {
+    const total = totals[action]
+    total.files++
+    total.bytes += file.sizeBytes
+    total.fetchBytes += file.repoSizeBytes ?? file.sizeBytes
+  }
+  const { create, check, rewrite, keep, zero } = totals
+  const withoutFetch = ({ files, bytes }: Totals) => ({ files, bytes })
   return {
     files: plan.files.length,
-    write: of('create', 'rewrite'),
-    compare: of('check'),
-    keep: withoutFetch(of('keep')),
-    zero: withoutFetch(of('zero')),
-    overwrite: plan.files.filter(({ action }) => action === 'rewrite').length,
+    write: {
+      files: create.files + rewrite.files,
+      bytes: create.bytes + rewrite.bytes,
+      fetchBytes: create.fetchBytes + rewrite.fetchBytes,
+    },
+    compare: check,
+    keep: withoutFetch(keep),
+    zero: withoutFetch(zero),
+    overwrite: rewrite.files,
     remove: plan.remove.map(({ path }) => path),
   }
+}
+
+interface Totals {
+  files: number
+  bytes: number
+  fetchBytes: number
+}
+
+function none(): Totals {
+  return { files: 0, bytes: 0, fetchBytes: 0 }
 }

@@ -1,5 +1,6 @@
 import type { Manifest, ManifestFile, ManifestLink, ManifestPath } from '../../format/manifest.ts'
 import { bytes, compareBytes, type ByteString } from '../../util/byte-string.ts'
+import { lazyList, type LazyList } from '../../util/lazy-list.ts'
 import type { Layout } from './layout.ts'
 import type { FoundEntry } from './file-system.ts'
 
@@ -15,7 +16,10 @@ export interface ExistingFiles {
  * The current content of the targets, by absolute path; directories before their content (scanTargets). Size and time
  * of a file are only used with delta and force together.
  */
-export type FoundEntries = ReadonlyMap<ByteString, FoundEntry>
+export interface FoundEntries extends Iterable<readonly [ByteString, FoundEntry]> {
+  get(path: ByteString): FoundEntry | undefined
+  delete(path: ByteString): unknown
+}
 
 /**
  * The action for a file: `create` it, `check` the existing one by checksum, `rewrite` it, `keep` it unchanged, or
@@ -49,7 +53,7 @@ export interface RestorePlan {
   readonly paths: readonly PlannedPath[]
   readonly links: readonly PlannedLink[]
   /** Largest first; includes pg_control under its temporary name. */
-  readonly files: readonly PlannedFile[]
+  readonly files: LazyList<PlannedFile>
   readonly sizeBytes: number
 }
 
@@ -61,6 +65,7 @@ export const CONTROL_TEMP_SUFFIX = '.pgbackrest.tmp'
  * Plans the changes that make the targets equal to the manifest.
  *
  * @param manifest remapped, without the files that are not restored
+ * @param found the files of the backup are deleted from it
  * @param isZeroed true if the content of this file is not restored
  */
 export function planRestore(
@@ -70,12 +75,7 @@ export function planRestore(
   existing: ExistingFiles,
   isZeroed: (fileName: string) => boolean = () => false,
 ): RestorePlan {
-  const files = manifest.files.map((file): PlannedFile => {
-    const path = layout.physicalPath(file.name)
-    if (file.name === CONTROL_NAME) return { file, path: bytes`${path}${CONTROL_TEMP_SUFFIX}`, action: 'create' }
-    if (isZeroed(file.name)) return { file, path, action: 'zero' }
-    return { file, path, action: actionFor(file, found.get(path), manifest, existing) }
-  })
+  const { files, sizeBytes } = planFiles(manifest, layout, found, existing, isZeroed)
   const paths = manifest.paths
     .filter((entry) => entry.name !== 'pg_tblspc')
     .sort((a, b) => compareBytes(a.name, b.name))
@@ -90,15 +90,10 @@ export function planRestore(
     return { link, path, found: there?.destination === link.destination ? there : undefined }
   })
 
-  const wanted = {
-    file: new Set(files.map(({ path }) => path)),
-    path: new Set(paths.map(({ path }) => path)),
-    link: new Map(links.map(({ path, link }) => [path, link.destination])),
-  }
-  const belongs = (path: ByteString, entry: FoundEntry): boolean => {
-    if (entry.kind === 'special') return false
-    return entry.kind === 'link' ? wanted.link.get(path) === entry.destination : wanted[entry.kind].has(path)
-  }
+  const wantedPaths = new Set(paths.map(({ path }) => path))
+  const wantedLinks = new Map(links.map(({ path, link }) => [path, link.destination]))
+  const belongs = (path: ByteString, { kind, destination }: FoundEntry): boolean =>
+    kind === 'link' ? wantedLinks.get(path) === destination : kind === 'path' && wantedPaths.has(path)
   const remove: { path: ByteString; kind: FoundEntry['kind'] }[] = []
   for (const [path, entry] of found) {
     // The content of a removed directory is removed with it.
@@ -106,8 +101,62 @@ export function planRestore(
     remove.push({ path, kind: entry.kind })
   }
 
-  files.sort((a, b) => b.file.sizeBytes - a.file.sizeBytes || compareBytes(a.file.name, b.file.name))
-  return { remove, paths, links, files, sizeBytes: files.reduce((sum, { file }) => sum + file.sizeBytes, 0) }
+  return { remove, paths, links, files, sizeBytes }
+}
+
+/** The files as an action for each, and their order: a list of objects would take 300 bytes a file. */
+function planFiles(
+  manifest: Manifest,
+  layout: Layout,
+  found: FoundEntries,
+  existing: ExistingFiles,
+  isZeroed: (fileName: string) => boolean,
+): Pick<RestorePlan, 'files' | 'sizeBytes'> {
+  const { files } = manifest
+  const actions = new Uint8Array(files.length)
+  const sizes = new Float64Array(files.length)
+  let sizeBytes = 0
+  let index = 0
+  for (const file of files) {
+    const path = pathOf(file, layout)
+    const there = found.get(path)
+    // The files that remain are not in the backup.
+    if (there?.kind === 'file') found.delete(path)
+    actions[index] = ACTIONS.indexOf(isZeroed(file.name) ? 'zero' : actionFor(file, there, manifest, existing))
+    sizes[index] = file.sizeBytes
+    sizeBytes += file.sizeBytes
+    index++
+  }
+  // The order of the positions is that of the names.
+  const order = Uint32Array.from(sizes.keys()).sort((a, b) => sizes[b]! - sizes[a]! || a - b)
+  const planned = (place: number): PlannedFile => {
+    const position = order[place]!
+    const file = files.at(position)!
+    return new FileOfPlan(file, ACTIONS[actions[position]!]!, layout)
+  }
+  return { files: lazyList(files.length, planned), sizeBytes }
+}
+
+const ACTIONS: readonly FileAction[] = ['create', 'check', 'rewrite', 'keep', 'zero']
+
+class FileOfPlan implements PlannedFile {
+  readonly #layout: Layout
+  constructor(
+    readonly file: ManifestFile,
+    readonly action: FileAction,
+    layout: Layout,
+  ) {
+    this.#layout = layout
+  }
+
+  get path(): ByteString {
+    return pathOf(this.file, this.#layout)
+  }
+}
+
+function pathOf({ name }: ManifestFile, layout: Layout): ByteString {
+  const path = layout.physicalPath(name)
+  return name === CONTROL_NAME ? bytes`${path}${CONTROL_TEMP_SUFFIX}` : path
 }
 
 function actionFor(
@@ -116,7 +165,7 @@ function actionFor(
   manifest: Manifest,
   existing: ExistingFiles,
 ): FileAction {
-  if (found?.kind !== 'file') return 'create'
+  if (found?.kind !== 'file' || file.name === CONTROL_NAME) return 'create'
   if (existing.delta && existing.force) {
     // Size and time are trusted, so a file that changed after the backup began copying must not be mistaken for
     // unchanged.

@@ -1,4 +1,5 @@
 import { posix } from 'node:path'
+import { hasFile } from '../../format/manifest-names.ts'
 import type { Manifest, ManifestLink, ManifestTarget } from '../../format/manifest.ts'
 import { asBytes, bytes, bytesToText, compareBytes, type ByteString } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
@@ -138,7 +139,7 @@ function mapLinks(
         hints: ['use tablespace-map to move a tablespace'],
       })
     }
-    const isFile = known === undefined ? manifest.files.some((file) => file.name === name) : known.file !== undefined
+    const isFile = known === undefined ? hasFile(manifest, name) : known.file !== undefined
     if (known === undefined && !isFile && !manifest.paths.some((path) => path.name === name)) {
       throw new PgtsError('link-map', `unable to map link '${bytesToText(link)}'`, {
         hints: [`backup ${manifest.label} has no path, file or link of this name below the data directory`],

@@ -2,6 +2,7 @@ import type { Manifest } from '../../format/manifest.ts'
 import { COPY_MARK } from '../cluster-copy/copy-mark-path.ts'
 import { bytes, bytesToText } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
+import { lazyList } from '../../util/lazy-list.ts'
 import { loadCodec } from '../../codec/registry.ts'
 
 /**
@@ -30,10 +31,16 @@ export function withoutSkipped(
   skip.set('pg_data/tablespace_map', 'tablespace links are created by the restore')
   // In a backup of a copy that pgbackrest took.
   skip.set(bytes`pg_data/${COPY_MARK}`, 'each restore decides whether the cluster is a copy')
-  const files = manifest.files.filter((file) => {
-    const why = skip.get(file.name)
-    if (why !== undefined) detail(`skip '${bytesToText(file.name.slice('pg_data/'.length))}' -- ${why}`)
-    return why === undefined
-  })
-  return { ...manifest, files }
+  const kept: number[] = []
+  let index = 0
+  for (const { name } of manifest.files) {
+    const why = skip.get(name)
+    if (why === undefined) kept.push(index)
+    else detail(`skip '${bytesToText(name.slice('pg_data/'.length))}' -- ${why}`)
+    index++
+  }
+  if (kept.length === index) return manifest
+  const places = Uint32Array.from(kept)
+  const { files } = manifest
+  return { ...manifest, files: lazyList(places.length, (place) => files.at(places[place]!)!) }
 }

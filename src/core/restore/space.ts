@@ -36,17 +36,18 @@ export function spaceOf(plan: RestorePlan, layout: Layout, exact: boolean): File
     if (space !== undefined) systems.set(device, { path, ...space, neededBytes: 0 })
   }
   const systemOf = (path: ByteString) => systems.get(devices.get(placeOf(layout, path))!)
-  const written = plan.files.filter(({ action }) => action !== 'keep' && action !== 'zero')
-  for (const { file, path } of written) {
+  for (const { file, path, action } of plan.files) {
+    if (action === 'keep' || action === 'zero') continue
     const system = systemOf(path)
     if (system !== undefined) system.neededBytes += Math.ceil(file.sizeBytes / system.blockSize) * system.blockSize
   }
   if (exact || [...systems.values()].some(isTooSmall)) {
-    const replaced = plan.files.filter(({ action }) => action !== 'keep' && action !== 'create')
-    for (const { path } of [...replaced, ...plan.remove]) {
+    const replace = (path: ByteString) => {
       const system = systemOf(path)
       if (system !== undefined) system.neededBytes -= allocated(path)
     }
+    for (const { path, action } of plan.files) if (action !== 'keep' && action !== 'create') replace(path)
+    for (const { path } of plan.remove) replace(path)
   }
   return [...systems.values()].map(({ path, neededBytes, freeBytes, compresses }) => ({
     ...{ path, freeBytes, compresses },

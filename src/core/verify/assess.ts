@@ -1,16 +1,16 @@
 import { archiveIdOf } from '../../format/archive-info.ts'
-import type { ManifestFile } from '../../format/manifest.ts'
+import type { ManifestFileList } from '../../format/manifest.ts'
 import type { VerifiedArchive } from './archive.ts'
 import type { ReadPieces } from './findings.ts'
 import type { ArchiveResult, BackupResult, FaultyFile } from './report.ts'
-import { bytesToText } from '../../util/byte-string.ts'
+import { asBytes, bytesToText } from '../../util/byte-string.ts'
 import type { KnownBackup, ManifestHead } from './request.ts'
 
 export interface AssessRequest {
   /** Oldest first. */
   readonly backups: readonly KnownBackup[]
   /** The files of a backup, for the consequences of a fault; undefined: its manifest is no longer usable. */
-  filesOf(label: string): Promise<readonly ManifestFile[] | undefined>
+  filesOf(label: string): Promise<ManifestFileList | undefined>
   /** What was read of a backup's own files; undefined if nothing was read in this run. */
   readOf(label: string): ReadPieces | undefined
   readonly archives: readonly VerifiedArchive[]
@@ -72,14 +72,14 @@ async function referenceReasons(
       continue
     }
     // A block incremental file may have blocks in any backup of the chain.
-    const needed = files.filter(
-      ({ name, reference, blockMapSize }) => names.has(name) && (reference === label || blockMapSize !== undefined),
-    )
-    if (needed.length > 0) {
-      reasons.push(
-        `${needed.length} of its files are stored in ${label} and not intact there, first ${bytesToText(needed[0]!.name)}`,
-      )
+    let needed = 0
+    let first = asBytes('')
+    for (const { name, reference, blockMapSize } of files) {
+      if (!names.has(name) || (reference !== label && blockMapSize === undefined)) continue
+      if (needed++ === 0) first = name
     }
+    if (needed > 0)
+      reasons.push(`${needed} of its files are stored in ${label} and not intact there, first ${bytesToText(first)}`)
   }
   return reasons
 }

@@ -1,8 +1,8 @@
 import type { StorageDriver } from '../../storage/driver.ts'
-import { getFile } from '../../storage/whole-file.ts'
 import { copyName } from '../../format/repo-path.ts'
 import { isHostError, isPgtsError, isStoreError, messageOf } from '../../util/error.ts'
 import type { InfoCipher } from '../info-cipher.ts'
+import { getInfoFile } from '../info-pair.ts'
 import { bytesToText, type ByteString } from '../../util/byte-string.ts'
 
 export interface InspectedPair<T> {
@@ -38,7 +38,7 @@ export async function inspectPair<T>(
 ): Promise<InspectedPair<T>> {
   const open = async (file: ByteString): Promise<Opened> => {
     try {
-      return { text: cipher.open(await getFile(storage, file, { signal }), file) }
+      return { text: cipher.open(await getInfoFile(storage, file, { signal }), file) }
     } catch (error) {
       return { ...failureOf(error, signal) }
     }

@@ -3,7 +3,7 @@ import { parseBackupInfo, type BackupEntry, type BackupInfo } from '../../format
 import { compareLabels } from '../../format/backup-label.ts'
 import { checkManifest } from '../../format/manifest-check.ts'
 import { parseManifest } from '../../format/manifest-parse.ts'
-import type { Manifest, ManifestFile } from '../../format/manifest.ts'
+import type { Manifest, ManifestFileList } from '../../format/manifest.ts'
 import { archiveInfoName, backupInfoName, manifestName } from '../../format/repo-path.ts'
 import { inParallel } from '../../util/parallel.ts'
 import { manifestCipherOf, infoCipherOf, type InfoCipher } from '../info-cipher.ts'
@@ -116,7 +116,7 @@ export async function filesOf(
   { repository, stanza, signal }: VerifyRequest,
   info: BackupInfo,
   label: string,
-): Promise<readonly ManifestFile[] | undefined> {
+): Promise<ManifestFileList | undefined> {
   const name = manifestName(stanza, label)
   return (await inspectPair(repository.storage, name, manifestCipherOf(info), parseComplete, signal)).value?.files
 }

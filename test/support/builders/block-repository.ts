@@ -61,7 +61,7 @@ export async function openBlockRepository(name: string): Promise<BlockRepository
 /** The files of a backup that are stored as blocks, and where. */
 export function blockFiles(manifest: Manifest): { readonly file: ManifestFile; readonly where: StoredBlocks }[] {
   const { cipherPass } = manifest
-  return manifest.files.flatMap((file) => {
+  return [...manifest.files].flatMap((file) => {
     const { blockMapSize: mapSizeBytes, blockSize, blockChecksumSize: checksumSize, sizeBytes } = file
     if (mapSizeBytes === undefined || blockSize === undefined || checksumSize === undefined) return []
     const where = {

@@ -84,7 +84,7 @@ describe('a repository that pgbackrest 2.45 encrypted', () => {
     for (const pass of passes) expect(pass).toMatch(/^[A-Za-z0-9+/]{64}$/)
     expect(new Set(passes).size).toBe(3)
 
-    const version = manifest.files.find(({ name }) => name === 'pg_data/PG_VERSION')!
+    const version = [...manifest.files].find(({ name }) => name === 'pg_data/PG_VERSION')!
     const stored = bytesOf(`backup/main/${label}/pg_data/PG_VERSION.gz`)
     expect(stored.length).toBe(version.repoSizeBytes)
     expect(gunzipSync(decrypt(stored, manifest.cipherPass!)).toString()).toBe('15\n')

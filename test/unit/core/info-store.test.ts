@@ -6,6 +6,7 @@ import { isDamage } from '../../../src/core/info-pair.ts'
 import { loadManifest, saveManifest, saveManifestCopy, saveManifestHistory } from '../../../src/core/manifest-store.ts'
 import { memoryStorage } from '../../../src/storage/memory.ts'
 import { putFile } from '../../../src/storage/whole-file.ts'
+import { sourceOf } from '../../../src/util/bytes.ts'
 import { PgtsError } from '../../../src/util/error.ts'
 import { crashing } from '../../support/faults/faulty-driver.ts'
 import {
@@ -157,7 +158,16 @@ describe('manifests', () => {
       `commit ${MANIFEST}`,
     ])
     expect(bytesOf(MANIFEST)).toEqual(bytesOf(`${MANIFEST}.copy`))
-    expect(await loadManifest(storage, 'main', LABEL, {})).toMatchObject({ label: LABEL, files: manifest!.files })
+    const loaded = await loadManifest(storage, 'main', LABEL, {})
+    expect({ ...loaded, files: [...loaded.files] }).toMatchObject({ label: LABEL, files: manifest!.files })
+  })
+
+  test('of a million files are read, which are larger than any other info file', async () => {
+    const megabyte = Buffer.alloc(1024 * 1024, 'x')
+    const chunks = Array.from({ length: 130 }, () => megabyte)
+    const large = { ...storage, read: async () => ({ ...sourceOf(...chunks), sizeBytes: 130 * megabyte.length }) }
+    // The content is read and refused, not the size.
+    await expect(loadManifest(large, 'main', LABEL, {})).rejects.toThrow(/line 1: a key comes before/)
   })
 
   test('of an unfinished backup are saved as the copy only, and are not loaded as a backup', async () => {

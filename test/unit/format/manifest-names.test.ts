@@ -159,5 +159,5 @@ test('reading a manifest drops setuid, setgid and sticky bits', () => {
     paths: [{ name: 'pg_data', ...OWNER, mode: 0o3700 }],
   })
   const { files, paths } = parseManifest(serialiseManifest(manifest))
-  expect([files[0]?.mode, paths[0]?.mode]).toEqual([0o755, 0o700])
+  expect([files.at(0)?.mode, paths[0]?.mode]).toEqual([0o755, 0o700])
 })

@@ -57,6 +57,19 @@ const aManifest = (more: Partial<Manifest> = {}): Manifest => ({
 const lineOf = (more: Partial<ManifestFile>) =>
   /^pg_data\/x=(.*)$/m.exec(serialiseManifest(aManifest({ files: [file('x', more)] })).toString('latin1'))![1]
 
+/** A manifest with these lines in `[target:file]`; the size of a file is the first byte of its name. */
+function reordered(names: readonly string[]): Buffer {
+  const entries = names.map((name): [string, string] => [
+    `pg_data/${name}`,
+    `{"size":${name.charCodeAt(0)},"timestamp":1}`,
+  ])
+  const sections = [...parseInfoFile(serialiseManifest(aManifest())).sections.values()]
+  const changed = sections.map((section) =>
+    section.name === 'target:file' ? { name: section.name, entries } : section,
+  )
+  return serialiseInfoFile(changed, 'v')
+}
+
 /** The manifest with some raw values changed (or removed) and a new checksum, as another program might have written it. */
 function edited(manifest: Manifest, section: string, change: Record<string, string | undefined>): Buffer {
   const read = parseInfoFile(serialiseManifest(manifest))
@@ -121,7 +134,7 @@ describe('a file line', () => {
   test('is read with members in any order, with whitespace, and keeps unknown members', () => {
     const value = `{ "timestamp" : 7 , "size": 5,"zzz":{"a":[1]},"checksum":"${sha1('c')}","bio":"x" }`
     const manifest = parseManifest(edited(aManifest(), 'target:file', { 'pg_data/PG_VERSION': value }))
-    expect(manifest.files[0]).toMatchObject({ timestamp: 7, sizeBytes: 5, checksum: sha1('c') })
+    expect(manifest.files.at(0)).toMatchObject({ timestamp: 7, sizeBytes: 5, checksum: sha1('c') })
     expect(serialiseManifest(manifest).toString()).toContain(
       `{"bio":"x","checksum":"${sha1('c')}","size":5,"timestamp":7,"zzz":{"a":[1]}}`,
     )
@@ -173,7 +186,7 @@ describe('names', () => {
     if (name.includes('\0')) return
     const base = aManifest()
     for (const manifest of [
-      aManifest({ files: [{ ...base.files[0]!, name }] }),
+      aManifest({ files: [{ ...base.files.at(0)!, name }] }),
       aManifest({ paths: [...base.paths, { name, ...owner, mode: 0o700 }] }),
       aManifest({ links: [{ name, ...owner, destination: '/x' }] }),
     ]) {
@@ -206,6 +219,26 @@ describe('names', () => {
     }))
     expect(() => parseManifest(serialiseInfoFile(sections, 'v'))).toThrow(/'pg_data\/a' is listed twice/)
   })
+  test('a file that is listed twice is refused, also where the lines are in another order', () => {
+    expect(() => parseManifest(reordered(['a', 'b', 'a']))).toThrow(/'pg_data\/a' is listed twice/)
+    expect(() => parseManifest(reordered(['a', 'a']))).toThrow(/'pg_data\/a' is listed twice/)
+  })
+  test('files are in byte order, each with its members, where the lines are in another order', () => {
+    const { files } = parseManifest(reordered(['b', 'c', '\xe4', 'a']))
+    expect([...files].map(({ name, sizeBytes }) => [name, sizeBytes])).toEqual([
+      ['pg_data/a', 97],
+      ['pg_data/b', 98],
+      ['pg_data/c', 99],
+      ['pg_data/\xe4', 0xe4],
+    ])
+    expect(files.at(1)).toEqual([...files][1])
+    expect(files.at(4)).toBeUndefined()
+  })
+  test('checksums in upper case are read as the same checksums', () => {
+    const value = `{"checksum":"${'0123456789ABCDEFabcd'.repeat(2)}","size":1,"timestamp":1}`
+    const { files } = parseManifest(edited(aManifest(), 'target:file', { 'pg_data/PG_VERSION': value }))
+    expect(files.at(0)!.checksum).toBe('0123456789abcdefabcd'.repeat(2))
+  })
   test('a tablespace name must be an oid', () => {
     const target = { name: 'pg_tblspc/x', type: 'link', path: '/x', tablespaceId: '../x', tablespaceName: 'x' } as const
     const targets = [...aManifest().targets, target]
@@ -214,7 +247,7 @@ describe('names', () => {
   test('entries may come in any order and are written in byte order', () => {
     const names = ['b', 'a', 'a.b', 'a/b', 'a-b', '\xff', '\xc3\xbc', 'Z', '10', '9']
     const bytes = serialiseManifest(aManifest({ files: names.map((name) => file(name)) }))
-    expect(parseManifest(bytes).files.map(({ name }) => name.slice(8))).toEqual([
+    expect([...parseManifest(bytes).files].map(({ name }) => name.slice(8))).toEqual([
       '10',
       '9',
       'Z',
@@ -270,7 +303,7 @@ describe('manifests of older releases', () => {
         mode: '"0444"',
       },
     )
-    expect(parseManifest(bytes).files).toMatchObject([
+    expect([...parseManifest(bytes).files]).toMatchObject([
       { user: 'common', mode: 0o444 },
       { user: 'other', mode: 0o644 },
     ])

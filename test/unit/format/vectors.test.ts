@@ -40,7 +40,7 @@ describe('typed values serialise to the bytes of the vector', () => {
     const bytes = load(name)
     const manifest = parseManifest(bytes)
     expect(manifest.extra).toBeUndefined()
-    expect(manifest.files.filter(({ extra }) => extra !== undefined)).toEqual([])
+    expect([...manifest.files].filter(({ extra }) => extra !== undefined)).toEqual([])
     expect(serialiseManifest(manifest).toString('latin1')).toBe(bytes.toString('latin1'))
   })
 })
@@ -63,7 +63,7 @@ test.each(complete)('the entry of backup.info is computed from the manifest: %s'
 describe('values of the vectors', () => {
   const find = (set: string, ending: string): Manifest =>
     manifestOf(manifests.filter((name) => name.startsWith(set) && name.endsWith(`${ending}.manifest`)).at(-1)!)
-  const fileOf = (manifest: Manifest, name: string) => manifest.files.find((file) => file.name === name)
+  const fileOf = (manifest: Manifest, name: string) => [...manifest.files].find((file) => file.name === name)
 
   test('tablespace, links and odd database names', () => {
     const manifest = find('2.45-gz', 'F')
@@ -91,7 +91,7 @@ describe('values of the vectors', () => {
 
   test('page errors, and the reference to the backup that has the file', () => {
     const diff = find('2.45-gz', 'D')
-    const broken = diff.files.filter(({ checksumPage }) => checksumPage === false)
+    const broken = [...diff.files].filter(({ checksumPage }) => checksumPage === false)
     expect(broken.map(({ checksumPageErrors }) => checksumPageErrors)).toEqual([[3, [5, 6], 9]])
     const incr = find('2.45-gz', 'I')
     expect(fileOf(incr, broken[0]!.name)?.reference).toBe(diff.label)
@@ -102,14 +102,14 @@ describe('values of the vectors', () => {
     const full = find('2.59.1-block', 'F')
     expect(full).toMatchObject({ bundle: true, bundleRaw: true, blockIncremental: true })
     expect(full.cipherPass).toMatch(/^[A-Za-z0-9+/]{64}$/)
-    const blocks = full.files.filter(({ blockMapSize }) => blockMapSize !== undefined)
+    const blocks = [...full.files].filter(({ blockMapSize }) => blockMapSize !== undefined)
     expect(blocks.length).toBeGreaterThan(5)
     for (const file of blocks) expect(file).toMatchObject({ blockSize: 8192, blockChecksumSize: 6 })
-    expect(full.files.filter(({ bundleId }) => bundleId !== undefined).length).toBeGreaterThan(20)
+    expect([...full.files].filter(({ bundleId }) => bundleId !== undefined).length).toBeGreaterThan(20)
   })
 
   test('names of any bytes', () => {
-    const names = find('2.59.1-lz4', 'I').files.map(({ name }) => name)
+    const names = [...find('2.59.1-lz4', 'I').files].map(({ name }) => name)
     for (const name of [
       'a=b',
       'c={"size":1}',
@@ -128,7 +128,7 @@ describe('values of the vectors', () => {
       const { defaults, files, paths } = manifestOf(name)
       expect(defaults.file).toMatchObject({ user: false, group: false })
       expect(paths.find((path) => path.name === 'pg_data/base')).toMatchObject({ user: false, group: 'root' })
-      expect(files.some(({ user }) => user === 'postgres')).toBe(true)
+      expect([...files].some(({ user }) => user === 'postgres')).toBe(true)
     }
   })
 

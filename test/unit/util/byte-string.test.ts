@@ -96,7 +96,13 @@ describe('control characters are escaped on terminal and in log files', () => {
     expect(await joined(renderRepoLs(files() as never, 'text'))).toBe(`${SHOWN}\n`)
     const { label, references, type, files: listed } = aManifest([aFile(`pg_data/${HOSTILE}`)])
     const report = { label, references, type, timestampStart: 0, timestampCopyStart: 0, timestampStop: 0 }
-    const shown = { ...report, bundle: false, bundleRaw: false, block: false, files: listed.map((file) => ({ file })) }
+    const shown = {
+      ...report,
+      bundle: false,
+      bundleRaw: false,
+      block: false,
+      files: [...listed].map((file) => ({ file })),
+    }
     expect(await joined(renderManifest(shown, 'text'))).toContain(`\n  - pg_data/${SHOWN}\n      size:`)
     expect(JSON.parse(printableJson(await joined(renderManifest(shown, 'json'))))).toMatchObject({
       fileList: [{ name: `pg_data/${decodeUtf8(HOSTILE)}` }],

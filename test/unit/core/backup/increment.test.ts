@@ -39,7 +39,8 @@ const ONLINE: IncrementOptions = {
 function planOne(file: ListedFile, known: ManifestFile | undefined, options: Partial<IncrementOptions> = {}) {
   const prior = aManifest(known === undefined ? [] : [known])
   const { files, delta } = planIncrement([file], prior, { ...ONLINE, ...options })
-  return { ...files.at(0)!, delta }
+  const { action, priorEntry, priorBlocks } = files.at(0)!
+  return { action, priorEntry, priorBlocks, delta }
 }
 
 describe('the action for a file', () => {

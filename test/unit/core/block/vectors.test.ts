@@ -62,10 +62,10 @@ describe.each(blockRepositories)('what pgbackrest stored as blocks: %s', (name) 
     for (const manifest of repository.backups) {
       const target = join(dir, manifest.label)
       const recorded = repository.recorded(manifest.label)
-      const files = manifest.files.filter((file) => recorded.has(file.name))
+      const files = [...manifest.files].filter((file) => recorded.has(file.name))
       expect(files.length).toBe(recorded.size)
       mkdirSync(target)
-      await restoreFiles(repository.storage, manifest, manifest.files, target, 'create')
+      await restoreFiles(repository.storage, manifest, [...manifest.files], target, 'create')
       for (const [file, { sizeBytes, checksum }] of recorded) {
         const path = pathIn(target, file)
         expect([file, statSync(path).size, sha1Of(path)]).toEqual([file, sizeBytes, checksum])
@@ -81,8 +81,8 @@ describe.each(blockRepositories)('what pgbackrest stored as blocks: %s', (name) 
       for (const to of backups) {
         rmSync(dir, { recursive: true })
         mkdirSync(dir)
-        await restoreFiles(storage, from, from.files, dir, 'create')
-        const files = to.files.filter(({ blockMapSize }) => blockMapSize !== undefined)
+        await restoreFiles(storage, from, [...from.files], dir, 'create')
+        const files = [...to.files].filter(({ blockMapSize }) => blockMapSize !== undefined)
         const results = await restoreFiles(storage, to, files, dir, 'check')
         for (const { name: file, outcome, revisedBytes = 0, sizeBytes } of results) {
           const { checksum } = repository.recorded(to.label).get(file)!

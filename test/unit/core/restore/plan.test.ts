@@ -34,8 +34,9 @@ const entry = (kind: FoundEntry['kind'], more: Partial<FoundEntry> = {}): FoundE
 const plan = (found: Record<string, FoundEntry>, existing: Partial<ExistingFiles> = {}) =>
   planRestore(manifest, layout, new Map(Object.entries(found)), { delta: false, force: false, ...existing })
 const action = (found: FoundEntry | undefined, existing: Partial<ExistingFiles>) =>
-  plan(found === undefined ? {} : { '/d/base/1/1': found }, existing).files.find(({ path }) => path === '/d/base/1/1')
-    ?.action
+  [...plan(found === undefined ? {} : { '/d/base/1/1': found }, existing).files].find(
+    ({ path }) => path === '/d/base/1/1',
+  )?.action
 
 describe('the action for a file', () => {
   test.each([
@@ -57,16 +58,16 @@ describe('the action for a file', () => {
   })
 
   test('delta and force: a file with a time after the start of the copy is rewritten', () => {
-    const late = { ...manifest, files: manifest.files.map((file) => ({ ...file, timestamp: 2000 })) }
+    const late = { ...manifest, files: [...manifest.files].map((file) => ({ ...file, timestamp: 2000 })) }
     const found = new Map([['/d/base/1/1', entry('file', { sizeBytes: 100, mtime: 2000 })]])
     const files = planRestore(late, layout, found, { delta: true, force: true }).files
-    expect(files.find(({ path }) => path === '/d/base/1/1')?.action).toBe('rewrite')
+    expect([...files].find(({ path }) => path === '/d/base/1/1')?.action).toBe('rewrite')
   })
 })
 
 test('files are planned largest first; pg_control always under its temporary name', () => {
   const { files, sizeBytes } = plan({ '/d/global/pg_control': entry('file', { sizeBytes: 50 }) }, { delta: true })
-  expect(files.map(({ path, action }) => `${action} ${path}`)).toEqual([
+  expect([...files].map(({ path, action }) => `${action} ${path}`)).toEqual([
     'create /d/base/1/1',
     'create /d/global/pg_control.pgbackrest.tmp',
     'create /d/PG_VERSION',

@@ -32,7 +32,7 @@ let path: string
 beforeAll(async () => {
   repository = await openBlockRepository('2.59.1-gz')
   last = repository.backups.at(-1)!
-  file = last.files.find(({ name }) => name === NAME)!
+  file = [...last.files].find(({ name }) => name === NAME)!
 })
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'pgts-blocks-'))

@@ -83,7 +83,7 @@ test.each([['nowhere'], ['99999'], ['0'], ['016402'], ['']])('an unknown databas
 
 test('files in base and in tablespaces are zeroed, PG_VERSION is not', () => {
   const { isZeroed } = select(['16403'])!
-  expect(manifest.files.map(({ name }) => name).filter(isZeroed)).toEqual([
+  expect([...manifest.files].map(({ name }) => name).filter(isZeroed)).toEqual([
     'pg_data/base/16402/1259',
     `pg_tblspc/16384/${PG}/16402/20000`,
     `pg_tblspc/16384/${PG}/16405/20001`,
