@@ -27,8 +27,6 @@ export async function openCluster(resolved: AnyResolved, run: ClusterRun, index:
   if (pg?.path === undefined) throw new PgtsError('option-required', `${command} requires pg${index + 1}-path`)
   const pgPath = textToBytes(pg.path)
   const host = hostOf(resolved, 'pg', pg.key)
-  if (host !== undefined && options.pgVersionForce !== undefined)
-    throw new PgtsError('feature-not-supported', `pg-version-force is not supported with pg${pg.key}-host`)
   if (host !== undefined) return openRemote(resolved, run, { key: pg.key, pgPath, host })
   const { port, socketPath, database, user } = pg
   const { log, signal, env, program } = run
@@ -63,7 +61,7 @@ interface RemotePlace {
 }
 
 async function openRemote(
-  { command }: AnyResolved,
+  { command, options }: AnyResolved,
   run: ClusterRun,
   { key, pgPath, host }: RemotePlace,
 ): Promise<ClusterAccess> {
@@ -72,7 +70,8 @@ async function openRemote(
   const { connection } = await openHost(description, { onLog: logTo(log), signal })
   try {
     const locks = await lockThere(connection, command, run)
-    return new RemoteCluster({ key, pgPath, remote: { description, connection }, locks, signal })
+    const remote = { description, connection }
+    return new RemoteCluster({ key, pgPath, remote, locks, signal, versionForce: options.pgVersionForce })
   } catch (error) {
     await connection[Symbol.asyncDispose]()
     throw error

@@ -100,6 +100,7 @@ const NOT_CARRIED = /^(?:repo-(?:host|local|cipher|retention|bundle|block|hardli
 function isCarried({ option, key, source, value, reset }: ResolvedValue, kind: 'pg' | 'repo', only: number): boolean {
   if (source === 'default' || reset || value === undefined || optionRow(option).secret === true) return false
   const group = groupOf(option)
+  if (option === 'pg-version-force') return kind === 'pg'
   if (group === undefined) return GENERAL.includes(option)
   // pgbackrest requires pg1-path even of a process that serves a repository.
   if (group === 'pg' && kind === 'repo') return option === 'pg-path' && key === 1

@@ -2,12 +2,19 @@ import type { Connection } from '../../remote/connection.ts'
 import type { ByteString } from '../../util/byte-string.ts'
 import type { HostIdentity } from '../../util/host-place.ts'
 import type { ServerConnection } from '../client.ts'
-import type { ClusterAccess, ClusterFiles, ConnectRequest, RemoteProcess, WalRequest } from '../cluster-access.ts'
+import type {
+  ClusterAccess,
+  ClusterFiles,
+  ConnectRequest,
+  ForcedVersion,
+  RemoteProcess,
+  WalRequest,
+} from '../cluster-access.ts'
 import { RemoteFiles } from './files.ts'
 import { RemoteServer } from './server.ts'
 import { pgCopyVerb, pgHostVerb, pgWalVerb } from './verbs.ts'
 
-export interface RemoteClusterOptions {
+export interface RemoteClusterOptions extends ForcedVersion {
   /** 1 for pg1. */
   readonly key: number
   readonly pgPath: ByteString
@@ -28,13 +35,13 @@ export class RemoteCluster implements ClusterAccess {
   readonly #locks: AsyncDisposable | undefined
   readonly #signal: AbortSignal
 
-  constructor({ key, pgPath, remote, locks, signal }: RemoteClusterOptions) {
+  constructor({ key, pgPath, remote, locks, signal, versionForce }: RemoteClusterOptions) {
     const { connection, description } = remote
     this.key = key
     this.display = `pg${key} on host '${description.host}'`
     this.pgPath = pgPath
     this.remote = remote
-    this.files = new RemoteFiles(connection, description.host, signal)
+    this.files = new RemoteFiles(connection, description.host, signal, versionForce)
     this.#connection = connection
     this.#locks = locks
     this.#signal = signal

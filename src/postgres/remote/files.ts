@@ -9,13 +9,15 @@ import { entryOf, pgListVerb, pgReadVerb, pgStatVerb } from './verbs.ts'
 /** The files of a cluster on another host, over a connection that its opener closes. */
 export class RemoteFiles implements ClusterFiles {
   readonly display: string
+  readonly versionForce: string | undefined
   readonly #connection: Connection
   readonly #signal: AbortSignal
   readonly #directories = new ListAhead((path) => this.#list(path))
 
-  constructor(connection: Connection, display: string, signal: AbortSignal) {
+  constructor(connection: Connection, display: string, signal: AbortSignal, versionForce?: string) {
     this.#connection = connection
     this.display = display
+    this.versionForce = versionForce
     this.#signal = signal
   }
 

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { canSwitchUsers } from '../../support/hosts/hosts.ts'
 import { PullSite } from '../../support/hosts/pull-site.ts'
+import { makeFork } from '../../support/postgres/fork.ts'
 
 let site: PullSite
 
@@ -141,4 +142,13 @@ onHosts('an unreachable host, a wrong directory, a server that is down', async (
   await fails(['--pg1-port=1', 'stanza-upgrade'], 56, "raised from remote-0 ssh protocol on 'pg-host':")
   await fails(['--pg1-host-cmd=/bin/true', 'stanza-upgrade'], 49, 'pg-host')
   expect(postgres.user.name).not.toBe(repository.user.name)
+})
+
+onHosts('a fork of PostgreSQL is backed up with pg-version-force', async () => {
+  const { cluster, hosts } = site
+  await cluster.stop()
+  makeFork(cluster.dataDir)
+  const backup = ['--stanza=main', '--no-online', '--type=full', 'backup']
+  expect(await hosts.repository.pgts(backup)).toMatchObject({ code: 46 })
+  await hosts.repository.pgtsOk('--pg-version-force=15', ...backup)
 })
