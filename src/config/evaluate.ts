@@ -202,6 +202,7 @@ export class Evaluation {
 
   #missing(option: OptionName, key: number, row: Row): PgtsError {
     const name = withIndex(option, key)
+    const example = row.example === undefined ? '' : `, for example ${name}=${row.example}`
     const hints =
       option === 'stanza'
         ? ['name the cluster: --stanza=NAME', ...this.#input.stanzaHints]
@@ -212,7 +213,7 @@ export class Evaluation {
             ]
           : row.secret === true
             ? [`set ${name} in the configuration file or the environment`]
-            : [`set ${row.section === 'command-line' ? '--' : ''}${name}${isBoolean(row) ? '' : '=...'}`]
+            : [`set ${row.section === 'command-line' ? '--' : ''}${name}${isBoolean(row) ? '' : '=...'}${example}`]
     return new PgtsError('option-required', `${this.#input.command} needs ${name}`, { hints })
   }
 }

@@ -51,6 +51,8 @@ export interface OptionRow {
   readonly default?: Default
   /** Without a default, and an error when it is missing. */
   readonly required?: true
+  /** A value, for the hint when it is missing. */
+  readonly example?: string
   readonly depend?: Dependency
   /** An enum that also takes the forms of a boolean: bare means `y`. */
   readonly boolLike?: true

@@ -13,6 +13,7 @@ export const serverOptions = defineOptions({
     type: 'hash',
     commands: ['server'],
     required: true,
+    example: 'db1.example.com=main',
   },
   'tls-server-ca-file': {
     summary: 'CA certificates that verify clients.',

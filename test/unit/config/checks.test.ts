@@ -146,6 +146,12 @@ describe('a command line with options that do not fit together', () => {
     ['backup --stanza=main', 'option-required', 'backup needs pg1-path', 'check the name of the stanza'],
     ['restore --stanza=m --pg1-path=/p --type=time', 'option-required', 'restore needs target', 'set --target=...'],
     [
+      'server --tls-server-ca-file=/ca --tls-server-cert-file=/cert --tls-server-key-file=/key',
+      'option-required',
+      'server needs tls-server-auth',
+      'set tls-server-auth=..., for example tls-server-auth=db1.example.com=main',
+    ],
+    [
       'restore --stanza=m --pg1-path=/p --target=x',
       'option-invalid',
       'target (from the command line) is only valid with type=lsn, name, time or xid',
