@@ -1,4 +1,4 @@
-import type { StorageDriver } from '../../storage/driver.ts'
+import type { LinkSupport, StorageDriver } from '../../storage/driver.ts'
 import { forwarding } from '../../storage/wrappers.ts'
 import { bytesToText, asBytes } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
@@ -11,85 +11,60 @@ export type Limits = readonly string[] | 'all'
 /** The storage for a process of another host: links stay inside of it, and only files that it may use are accessible. */
 export function limited(storage: StorageDriver, limits: Limits): StorageDriver {
   const roots = limits === 'all' ? undefined : limits.flatMap((stanza) => AREAS.map((area) => `${area}/${stanza}`))
-  const assertAllowed = (name: string) => {
+  const check = (name: string) => {
     if (!isInside(name, roots)) throw denied(storage, name)
   }
-  const inner = linksInside(storage, roots)
-  if (roots === undefined) return inner
-  const { createIfAbsent, removeFiles, abortUploads } = inner
-  return forwarding(inner, {
-    stat: async (name, options) => {
-      assertAllowed(name)
-      return inner.stat(name, options)
-    },
+  const links = storage.links && linksInside(storage, storage.links, roots)
+  if (roots === undefined) return links === undefined ? storage : forwarding(storage, { links })
+  const checked = checking(storage, check)
+  return forwarding(storage, {
+    links,
+    stat: checked(storage.stat),
     list: (prefix, options) => {
       // info lists the stanzas even if one is named: those of other clients are left out.
-      if (AREAS.includes(prefix) && options?.recursive !== true) return insideOnly(inner.list(prefix, options), roots)
-      assertAllowed(prefix)
-      return inner.list(prefix, options)
+      if (AREAS.includes(prefix) && options?.recursive !== true) return insideOnly(storage.list(prefix, options), roots)
+      check(prefix)
+      return storage.list(prefix, options)
     },
-    read: async (name, range) => {
-      assertAllowed(name)
-      return inner.read(name, range)
-    },
-    create: async (name, options) => {
-      assertAllowed(name)
-      return inner.create(name, options)
-    },
-    createIfAbsent:
-      createIfAbsent &&
-      (async (name, bytes, options) => {
-        assertAllowed(name)
-        return createIfAbsent.call(inner, name, bytes, options)
-      }),
-    remove: async (name, options) => {
-      assertAllowed(name)
-      await inner.remove(name, options)
-    },
+    read: checked(storage.read),
+    create: checked(storage.create),
+    createIfAbsent: storage.createIfAbsent && checked(storage.createIfAbsent),
+    remove: checked(storage.remove),
     removeFiles:
-      removeFiles &&
+      storage.removeFiles &&
       (async (names, options) => {
-        for (const name of names) assertAllowed(name)
-        await removeFiles.call(inner, names, options)
+        for (const name of names) check(name)
+        await storage.removeFiles?.(names, options)
       }),
-    removeTree: async (prefix, options) => {
-      assertAllowed(prefix)
-      await inner.removeTree(prefix, options)
-    },
-    abortUploads:
-      abortUploads &&
-      (async (prefix, beforeMs, options) => {
-        assertAllowed(prefix)
-        return abortUploads.call(inner, prefix, beforeMs, options)
-      }),
-    sync: async (prefix, options) => {
-      assertAllowed(prefix)
-      await inner.sync(prefix, options)
-    },
+    removeTree: checked(storage.removeTree),
+    abortUploads: storage.abortUploads && checked(storage.abortUploads),
+    sync: checked(storage.sync),
   })
 }
 
+/** Methods of an object whose first parameter is checked. */
+function checking(owner: object, check: (name: string) => void) {
+  return <A extends readonly unknown[], R>(method: (name: string, ...rest: A) => Promise<R>) =>
+    async (name: string, ...rest: A): Promise<R> => {
+      check(name)
+      return method.call(owner, name, ...rest)
+    }
+}
+
 /** The driver of a file system follows links: none may lead out of the repository or of the stanza. */
-function linksInside(storage: StorageDriver, roots: readonly string[] | undefined): StorageDriver {
-  const { links } = storage
-  if (links === undefined) return storage
-  return forwarding(storage, {
-    links: {
-      symlink: async (name, destination) => {
-        const target = destinationOf(name, destination)
-        if (target === undefined || !isInside(name, roots) || !isInside(target, roots)) throw denied(storage, name)
-        await links.symlink(name, destination)
-      },
-      readlink: async (name) => {
-        if (!isInside(name, roots)) throw denied(storage, name)
-        return links.readlink(name)
-      },
-      makePath: async (name) => {
-        if (!isInside(name, roots)) throw denied(storage, name)
-        await links.makePath(name)
-      },
-    },
+function linksInside(storage: StorageDriver, links: LinkSupport, roots: readonly string[] | undefined): LinkSupport {
+  const checked = checking(links, (name) => {
+    if (!isInside(name, roots)) throw denied(storage, name)
   })
+  return {
+    symlink: checked(async (name, destination: string) => {
+      const target = destinationOf(name, destination)
+      if (target === undefined || !isInside(target, roots)) throw denied(storage, name)
+      await links.symlink(name, destination)
+    }),
+    readlink: checked(links.readlink),
+    makePath: checked(links.makePath),
+  }
 }
 
 async function* insideOnly<T extends { readonly name: string }>(
