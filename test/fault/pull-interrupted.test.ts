@@ -11,8 +11,7 @@ let site: PullSite
 beforeAll(async () => {
   if (!canSwitchUsers) return
   site = await PullSite.start({
-    repository: { 'compress-type': 'gz', 'compress-level': '9' },
-    global: { 'process-max': '1', 'job-retry-interval': '1' },
+    repository: { 'compress-type': 'gz', 'compress-level': '9', 'process-max': '1', 'job-retry-interval': '1' },
   })
   await site.cluster.query(
     'create table t as select g, md5(g::text) || md5((g + 7)::text) as v from generate_series(1, 400000) g; checkpoint',

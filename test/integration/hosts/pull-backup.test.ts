@@ -13,8 +13,14 @@ beforeAll(async () => {
   if (!canSwitchUsers) return
   site = await PullSite.start({
     cluster: { dataChecksums: true },
-    repository: { 'repo1-bundle': 'y', 'repo1-block': 'y', 'compress-type': 'zst' },
-    global: { 'repo1-cipher-type': 'aes-256-cbc', 'repo1-cipher-pass': PASSPHRASE, 'process-max': '2' },
+    repository: {
+      'repo1-bundle': 'y',
+      'repo1-block': 'y',
+      'compress-type': 'zst',
+      'repo1-cipher-type': 'aes-256-cbc',
+      'repo1-cipher-pass': PASSPHRASE,
+      'process-max': '2',
+    },
   })
   const { cluster, hosts } = site
   await cluster.query('create table big as select g as id, md5(g::text) as v from generate_series(1, 300000) g')

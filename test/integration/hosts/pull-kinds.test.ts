@@ -79,8 +79,13 @@ function intoStore(): void {
     const { 'repo1-storage-ca-file': _, ...options } = bucket.options()
     await using site = await PullSite.start({
       cluster: { version: 17 },
-      repository: { ...options, 'repo1-storage-verify-tls': 'n', 'repo1-bundle': 'y', 'repo1-block': 'y' },
-      global: { 'process-max': '3' },
+      repository: {
+        ...options,
+        'repo1-storage-verify-tls': 'n',
+        'repo1-bundle': 'y',
+        'repo1-block': 'y',
+        'process-max': '3',
+      },
     })
     const { cluster, hosts } = site
     await cluster.query('create table t as select i, md5(i::text) from generate_series(1, 100000) i')

@@ -1,40 +1,21 @@
-import { startCluster, type Cluster, type ServerVersion } from '../postgres/postgres.ts'
-import { Hosts, type HostsOptions, type TestHost } from './hosts.ts'
+import { HostSite, repositoryHost, startArchiving, type SiteOptions } from './host-site.ts'
+import { Hosts } from './hosts.ts'
 
 export const PASSPHRASE = 'only the repository host knows this'
 
-export interface PushSiteOptions extends HostsOptions {
-  readonly version?: ServerVersion
-  /** More options of the two hosts. */
-  readonly postgres?: Readonly<Record<string, string>>
-  readonly repository?: Readonly<Record<string, string>>
-}
-
 /** A cluster on its own host that archives to, and is backed up to, an encrypted repository on another host, over sshd. */
-export class PushSite implements AsyncDisposable {
-  private constructor(
-    readonly hosts: Hosts,
-    readonly cluster: Cluster,
-  ) {}
-
-  static async start({ version, postgres = {}, repository = {}, ...rest }: PushSiteOptions = {}): Promise<PushSite> {
-    const hosts = await Hosts.start(rest)
-    const { dir, env, configFile } = hosts.postgres
-    const cluster = await startCluster({
-      version,
-      conf: {
-        archive_mode: 'on',
-        archive_command: `PATH=${env['PATH']} ${dir}/bin/pgts --config=${configFile} --stanza=main archive-push %p`,
-        fsync: 'off',
-      },
-    })
-    const site = new PushSite(hosts, cluster)
-    site.configure({ postgres, repository })
+export class PushSite extends HostSite {
+  static async start(options: SiteOptions = {}): Promise<PushSite> {
+    const hosts = await Hosts.start(options)
+    const { conf, ...cluster } = options.cluster ?? {}
+    const site = new PushSite(hosts, await startArchiving(hosts, { ...cluster, conf: { fsync: 'off', ...conf } }))
+    site.configure(options)
     return site
   }
 
   /** The two configurations, with these options more. */
-  configure({ postgres = {}, repository = {} }: Pick<PushSiteOptions, 'postgres' | 'repository'>): void {
+  configure({ postgres = {}, repository = {} }: Pick<SiteOptions, 'postgres' | 'repository'>): void {
+    const main = this.cluster.pgOptions()
     this.repository.configure({
       global: {
         'repo1-path': `${this.repository.dir}/repo`,
@@ -42,33 +23,17 @@ export class PushSite implements AsyncDisposable {
         'repo1-cipher-pass': PASSPHRASE,
         ...repository,
       },
-      main: this.cluster.pgOptions(),
+      main,
     })
     this.postgres.configure({
       global: {
-        'cmd-ssh': `${this.postgres.dir}/bin/ssh`,
-        'repo1-host': 'repo-host',
-        'repo1-host-user': this.repository.user.name,
-        'repo1-host-cmd': `${this.repository.dir}/bin/pgts`,
+        ...repositoryHost(this.hosts),
         'repo1-retention-full': '2',
         'archive-timeout': '60s',
         'start-fast': 'y',
         ...postgres,
       },
-      main: this.cluster.pgOptions(),
+      main,
     })
-  }
-
-  get postgres(): TestHost {
-    return this.hosts.postgres
-  }
-
-  get repository(): TestHost {
-    return this.hosts.repository
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.cluster[Symbol.asyncDispose]()
-    await this.hosts[Symbol.asyncDispose]()
   }
 }
