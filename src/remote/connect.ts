@@ -46,17 +46,14 @@ async function greeted(
   greet: (read: ReadLine) => Promise<Connection>,
 ): Promise<Connection> {
   const late = new AbortController()
-  const timer = setTimeout(() => late.abort(new PgtsError('host-connect', silent(channel, ioTimeoutMs))), ioTimeoutMs)
+  const timer = setTimeout(() => late.abort(silent(channel, ioTimeoutMs)), ioTimeoutMs)
   const limits = signal === undefined ? late.signal : AbortSignal.any([late.signal, signal])
   try {
     return await greet(async () => {
       const read = await readFirstLine(channel.input, limits)
       if (read !== undefined) return read
       const reason = await channel.explainEnd()
-      const { display, hint } = channel
-      throw new PgtsError('host-connect', `${display} terminated unexpectedly${reason ?? ''}`, {
-        hints: hint === undefined ? [] : [hint],
-      })
+      throw unreachable(channel, `terminated unexpectedly${reason ?? ''}`)
     })
   } catch (error) {
     channel.destroy()
@@ -66,6 +63,10 @@ async function greeted(
   }
 }
 
-function silent({ display }: Channel, ms: number): string {
-  return `${display} has sent no greeting for ${Math.round(ms / 1000)} s`
+function silent(channel: Channel, ms: number): PgtsError {
+  return unreachable(channel, `has sent no greeting within ${ms / 1000} s (io-timeout)`)
+}
+
+function unreachable({ display, hint }: Channel, what: string): PgtsError {
+  return new PgtsError('host-connect', `${display} ${what}`, { hints: hint === undefined ? [] : [hint] })
 }

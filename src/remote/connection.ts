@@ -22,6 +22,8 @@ export interface Connection extends AsyncDisposable {
   readonly ended: Promise<void>
   /** Adds verbs that this end serves. */
   serve(handlers: readonly Handler[]): void
+  /** Replaces the limits of this end. */
+  limitSilence(limits: SilenceLimits): void
   call<Q, A>(verb: CallVerb<Q, A>, request: Q, options?: RequestOptions): Promise<A>
   /** Returns at once: errors come from `sink` and `finish`. */
   upload<Q, E, A>(verb: UploadVerb<Q, E, A>, request: Q, options?: RequestOptions): Upload<E, A>
@@ -62,11 +64,15 @@ export interface RemoteLog {
   readonly process?: number
 }
 
-export interface ConnectionOptions {
-  /** Limit of the greeting, and of an output queue without progress. */
+/** When an end gives up the other one. */
+export interface SilenceLimits {
+  /** Also the limit of the greeting: time in which an output queue makes no progress. */
   readonly ioTimeoutMs: number
   /** After this time without a frame the other end counts as dead. */
   readonly protocolTimeoutMs: number
+}
+
+export interface ConnectionOptions extends SilenceLimits {
   readonly handlers?: readonly Handler[]
   /** The only verb that is served until it has been answered; then `serve` adds others. Absent: no such limit. */
   readonly opensWith?: string

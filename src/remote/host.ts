@@ -1,4 +1,5 @@
 import { threadId } from 'node:worker_threads'
+import { PgtsError } from '../util/error.ts'
 import { loadModule } from '../util/load-module.ts'
 import type { Logger } from '../util/log.ts'
 import { socketChannel, type Channel } from './channel.ts'
@@ -36,17 +37,51 @@ export interface OpenHostOptions {
 
 /** Starts a process on another host and opens what it serves. The number of the connection is that of this thread. */
 export async function openHost(description: HostDescription, options: OpenHostOptions = {}): Promise<OpenedHost> {
+  return openOver(await openChannel(description, options.signal), description, options)
+}
+
+/** Greets and opens over this channel; if it rejects, the channel has been destroyed. */
+export async function openOver(
+  channel: Channel,
+  description: HostDescription,
+  options: OpenHostOptions,
+): Promise<OpenedHost> {
   const { host, open, transport } = description
   const hostCommandOption = transport.kind === 'ssh' ? description.hostCommandOption : undefined
   const { ioTimeoutMs, protocolTimeoutMs } = open
-  const channel = await openChannel(description, options.signal)
   const connection = await connect(channel, { ...options, host, hostCommandOption, ioTimeoutMs, protocolTimeoutMs })
   try {
-    return { connection, answer: await connection.call(openVerb, { ...open, process: threadId }, options) }
+    return { connection, answer: await opened(connection, channel, open, options) }
   } catch (error) {
     await connection[Symbol.asyncDispose]()
     throw error
   }
+}
+
+async function opened(
+  connection: Connection,
+  channel: Channel,
+  open: HostDescription['open'],
+  { signal }: OpenHostOptions,
+): Promise<OpenAnswer> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(notOpened(connection, open))
+      // The other end answers pings, but its storage hangs: it would not leave in time.
+      channel.destroy()
+    }, open.protocolTimeoutMs)
+  })
+  try {
+    return await Promise.race([connection.call(openVerb, { ...open, process: threadId }, { signal }), late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+function notOpened({ display }: Connection, { kind, key, protocolTimeoutMs }: HostDescription['open']): PgtsError {
+  const what = `${display} has not opened ${kind}${key} within ${protocolTimeoutMs / 1000} s (protocol-timeout)`
+  return new PgtsError('host-connect', what, { hints: ['check the storage that this host uses'] })
 }
 
 /** Records of the other end become records of this one. */

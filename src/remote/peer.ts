@@ -10,6 +10,7 @@ import type {
   RemoteLog,
   RequestOptions,
   Rows,
+  SilenceLimits,
   Upload,
 } from './connection.ts'
 import { decodeError, shownBytes } from './errors.ts'
@@ -48,7 +49,7 @@ export class Peer implements Connection {
   readonly #messages = new MessageJoiner()
   readonly #requests: Requests
   readonly #serving: Serving
-  readonly #silence: Silence
+  #silence: Silence
   readonly #sentLogs = new LogLimit()
   readonly #receivedLogs = new LogLimit()
   readonly #abort = new AbortController()
@@ -77,11 +78,20 @@ export class Peer implements Connection {
       onAnswered: (requestBytes) => this.#messages.release(requestBytes),
     })
     this.serve(options.handlers ?? [])
-    this.#silence = new Silence(this.#output, options, {
+    this.#silence = this.#watchSilence(options)
+    this.#listen(rest)
+  }
+
+  #watchSilence(limits: SilenceLimits): Silence {
+    return new Silence(this.#output, limits, {
       ping: () => this.#sendPing(),
       end: (error) => this.#end(this.#explained(error), 'destroy'),
     })
-    this.#listen(rest)
+  }
+
+  limitSilence(limits: SilenceLimits): void {
+    this.#silence.stop()
+    if (!this.signal.aborted) this.#silence = this.#watchSilence(limits)
   }
 
   get signal(): AbortSignal {

@@ -1,11 +1,7 @@
 import { PgtsError } from '../util/error.ts'
+import type { SilenceLimits } from './connection.ts'
 import { PING_AFTER_MS } from './limits.ts'
 import type { Output } from './output.ts'
-
-export interface SilenceLimits {
-  readonly ioTimeoutMs: number
-  readonly protocolTimeoutMs: number
-}
 
 export interface SilenceActions {
   ping(): void

@@ -1,7 +1,7 @@
 import { hostname } from 'node:os'
 import { accept } from '../../remote/connect.ts'
 import type { Channel } from '../../remote/channel.ts'
-import type { Connection, Handler } from '../../remote/connection.ts'
+import type { Connection, Handler, SilenceLimits } from '../../remote/connection.ts'
 import { onCall } from '../../remote/handlers.ts'
 import { openVerb, type OpenAnswer, type OpenRequest } from '../../remote/open.ts'
 import { bytesToText, type Text } from '../../util/byte-string.ts'
@@ -46,10 +46,8 @@ export interface ServingHost {
   contextFor(request: OpenRequest, log: Logger): Promise<ServingContext>
 }
 
-export interface ServeOptions {
-  /** Limits until the request `open` gives its own. */
-  readonly ioTimeoutMs: number
-  readonly protocolTimeoutMs: number
+/** Until the request `open` gives shorter limits. */
+export interface ServeOptions extends SilenceLimits {
   /** Aborted when this process is terminated. */
   readonly signal: AbortSignal
   /** The connection has ended; its requests may still run. */
@@ -66,7 +64,7 @@ export interface Served {
 
 /** Serves one connection of another pgts until it ends. Rejects if the other end does not complete the greeting. */
 export async function serve(channel: Channel, host: ServingHost, options: ServeOptions): Promise<Served> {
-  const session = new Session(host, options.signal)
+  const session = new Session(host, options)
   const { ioTimeoutMs, protocolTimeoutMs } = options
   const connection = await accept(channel, {
     ioTimeoutMs,
@@ -92,6 +90,14 @@ function logOver(connection: Connection): Logger {
   }
 }
 
+/** Locks and backup mode end in the time after which the caller has given up this process. */
+function shorter(asked: SilenceLimits, own: SilenceLimits): SilenceLimits {
+  return {
+    ioTimeoutMs: Math.min(asked.ioTimeoutMs, own.ioTimeoutMs),
+    protocolTimeoutMs: Math.min(asked.protocolTimeoutMs, own.protocolTimeoutMs),
+  }
+}
+
 interface Opened {
   readonly answer: OpenAnswer
   readonly handlers: readonly Handler[]
@@ -111,6 +117,7 @@ async function openRepository(key: number, { limits, repositories }: ServingCont
 class Session implements Served {
   ended: Promise<void> = Promise.resolve()
   readonly #host: ServingHost
+  readonly #limits: SilenceLimits
   readonly #signal: AbortSignal
   #connection: Connection | undefined
   #context: ServingContext | undefined
@@ -122,9 +129,10 @@ class Session implements Served {
   #requests = 0
   #closing: string | undefined
 
-  constructor(host: ServingHost, signal: AbortSignal) {
+  constructor(host: ServingHost, options: ServeOptions) {
     this.#host = host
-    this.#signal = signal
+    this.#limits = options
+    this.#signal = options.signal
   }
 
   run(connection: Connection, { signal, onEnd }: ServeOptions): void {
@@ -147,6 +155,7 @@ class Session implements Served {
     return onCall(openVerb, async (request, { connection }) => {
       if (this.#context !== undefined) throw new PgtsError('protocol', 'a connection can only be opened once')
       const context = (this.#context = await this.#host.contextFor(request, logOver(connection)))
+      connection.limitSilence(shorter(request, this.#limits))
       const { answer, handlers } = await this.#open(request, context, connection)
       connection.serve(handlers.map((handler) => this.#counted(handler)))
       return answer

@@ -71,10 +71,10 @@ function handshake(
       reject(error)
     }
     const onAbort = () => fail(signal?.reason)
-    const deadline = setTimeout(
-      () => fail(unreachable(options, `no answer within ${ioTimeoutMs / 1000} s`)),
-      ioTimeoutMs,
-    )
+    const deadline = setTimeout(() => {
+      const what = connected ? 'TLS was not established' : 'no answer'
+      fail(unreachable(options, `${what} within ${ioTimeoutMs / 1000} s (io-timeout)`))
+    }, ioTimeoutMs)
     socket.once('connect', () => (connected = true))
     socket.once('error', (error) => fail(connected ? handshakeError(options, error) : unreachable(options, error)))
     socket.once('secureConnect', () => {

@@ -26,16 +26,7 @@ export async function overConnection(
   open: () => Promise<[Channel, Channel]> = async () => channels(),
 ): Promise<RemoteStorage> {
   const [near, far] = await open()
-  const serving: ServingContext = {
-    stanza: 'main',
-    lockPath: '/nonexistent',
-    isExclusive: false,
-    repositories: async () => [repositoryOf({ key: 1 }, storage)],
-    cluster: () => Promise.reject(new Error('no cluster is served')),
-    openExecutor: () => Promise.reject(new Error('no jobs are served')),
-    [Symbol.asyncDispose]: async () => undefined,
-    ...context,
-  }
+  const serving = servingContext({ repositories: async () => [repositoryOf({ key: 1 }, storage)], ...context })
   const served = serve(far, { contextFor: async () => serving }, { ...LIMITS, signal: new AbortController().signal })
   const connection = await connect(near, {
     ...LIMITS,
@@ -46,9 +37,29 @@ export async function overConnection(
   return new RemoteStorage(connection, 'backup1', await connection.call(openVerb, OPEN_REPO))
 }
 
-/** Two ends in this process. Bytes are copied, as by the kernel: both ends use their buffers again. */
-function channels(): [Channel, Channel] {
-  const copying = () => new PassThrough({ transform: (chunk: Buffer, _, done) => done(null, Buffer.from(chunk)) })
+export function servingContext(changes: Partial<ServingContext> = {}): ServingContext {
+  return {
+    stanza: 'main',
+    lockPath: '/nonexistent',
+    isExclusive: false,
+    repositories: async () => [],
+    cluster: () => Promise.reject(new Error('no cluster is served')),
+    openExecutor: () => Promise.reject(new Error('no jobs are served')),
+    [Symbol.asyncDispose]: async () => undefined,
+    ...changes,
+  }
+}
+
+/**
+ * Two ends in this process, the caller's first. Bytes are copied, as by the kernel: both ends use their buffers again.
+ *
+ * @param isLost bytes that are sent now are lost, as by a network that is down
+ */
+export function channels(isLost: () => boolean = () => false): [Channel, Channel] {
+  const copying = () =>
+    new PassThrough({
+      transform: (chunk: Buffer, _, done) => (isLost() ? done() : done(null, Buffer.from(chunk))),
+    })
   const [there, back] = [copying(), copying()]
   const channel = (input: PassThrough, output: PassThrough, display: string): Channel => ({
     input,
