@@ -1,4 +1,5 @@
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type IssuedCertificate, TestAuthority } from '../../support/hosts/certificates.ts'
@@ -110,6 +111,52 @@ test('a reload closes the connection that archiving keeps, and archiving continu
   await server.reload()
   await until('the spare process alone', () => server.processes().length === 1)
   await site.pgtsOk('check')
+})
+
+test(
+  'archives and fetches in the background, after a reload and after the end of the server, too',
+  { timeout: 120_000 },
+  async () => {
+    const before = readFileSync(site.config, 'utf8')
+    writeFileSync(site.config, before.replace('[global]\n', '[global]\narchive-async=y\n'))
+    const logged = server.log().length
+    try {
+      await archive(4)
+      await server.reload()
+      await archive(2)
+      server.kill('SIGTERM')
+      await server.ended()
+      await server.run()
+      const last = await archive(2)
+      const target = join(site.dir, 'fetched')
+      await site.pgtsOk('archive-get', last, target)
+      const stored = await site.pgtsOk('--output=json', 'repo-ls', `archive/main/15-1/${last.slice(0, 16)}`)
+      expect(stored.stdout).toContain(`${last}-${createHash('sha1').update(readFileSync(target)).digest('hex')}`)
+    } finally {
+      writeFileSync(site.config, before)
+    }
+    expect(server.log().slice(logged)).toContain("client 'db1' runs archive-get on repo1")
+  },
+)
+
+/** Fills and switches segments, and waits until they are in the repository. @returns the last */
+async function archive(count: number): Promise<string> {
+  let last = ''
+  for (let i = 0; i < count; i++) {
+    await site.cluster.query('create table if not exists w (n int); insert into w values (1)')
+    const [row] = await site.cluster.query('select pg_walfile_name(pg_switch_wal()) as name')
+    last = String(row?.['name'])
+  }
+  const directory = join(repo, 'archive/main/15-1', last.slice(0, 16))
+  const isThere = () => existsSync(directory) && readdirSync(directory).some((name) => name.startsWith(last))
+  await until(`segment ${last}`, isThere, { details: () => site.cluster.log().slice(-3000) })
+  return last
+}
+
+test('a client has no influence on the configuration that the server uses', async () => {
+  const options = ['--repo1-path=/nowhere', '--log-level-file=off']
+  const { stdout } = await site.pgtsOk(...options, 'repo-ls', 'archive/main')
+  expect(stdout).toContain('archive.info')
 })
 
 test('the repository host checks and backs up the cluster by TLS, with rights on its stanza only', async () => {
