@@ -6,6 +6,7 @@ import { canSwitchUsers, Hosts, type TestHost } from '../support/hosts/hosts.ts'
 import { startCluster, type Cluster } from '../support/postgres/postgres.ts'
 import type { RunResult } from '../support/processes/test-user.ts'
 import { until } from '../support/until.ts'
+import { hostsApart } from './host-network.ts'
 
 /** Positions at which each connection of a command is cut, in each direction. */
 const all = process.env['PGTS_TEST_CUTS'] === 'all'
@@ -190,3 +191,5 @@ describe.runIf(canSwitchUsers)('a command whose connections to the repository ho
     )
   }
 })
+
+if (canSwitchUsers && process.env['PGTS_TEST_HOSTS'] === 'all') describe('hosts without a common loopback', hostsApart)

@@ -35,7 +35,7 @@ export function startArchiving({ postgres }: Hosts, { conf, ...options }: Cluste
   const { dir, env, configFile } = postgres
   const program = `PATH=${env['PATH']} ${dir}/bin/pgts --config=${configFile}`
   const archiving = { archive_mode: 'on', archive_command: `${program} --stanza=main archive-push %p` }
-  return startCluster({ ...options, conf: { ...archiving, ...conf } })
+  return postgres.inside(() => startCluster({ ...options, conf: { ...archiving, ...conf } }))
 }
 
 /** How PostgreSQL's host reaches the repository. */

@@ -15,6 +15,7 @@ import {
 } from '../processes/test-user.ts'
 import { allProcesses } from '../processes/processes.ts'
 import { PGBACKREST } from '../processes/programs.ts'
+import type { Namespace, NamespacePair } from './namespaces.ts'
 import { makeKey, Sshd } from './sshd.ts'
 import { canSwitchUsers, systemUser } from './os-users.ts'
 
@@ -33,6 +34,7 @@ export class TestHost {
     readonly name: string,
     readonly user: TestUser,
     readonly dir: string,
+    readonly namespace?: Namespace,
   ) {
     for (const path of ['', 'bin', 'ssh', 'lock', 'log', 'spool', 'repo']) {
       mkdirSync(join(dir, path), { recursive: true })
@@ -101,13 +103,21 @@ export class TestHost {
 
   run(program: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
     const env = { ...this.env, ...options.env }
-    return runAs(this.user, program, args, { cwd: '/', deadlineMs: 120_000, ...options, env })
+    const start = () => runAs(this.user, program, args, { cwd: '/', deadlineMs: 120_000, ...options, env })
+    return this.namespace === undefined ? start() : this.namespace.run(start)
+  }
+
+  /** What `work` starts is in the network of this host. */
+  inside<T>(work: () => Promise<T>): Promise<T> {
+    return this.namespace === undefined ? work() : this.namespace.inside(work)
   }
 }
 
 export interface HostsOptions {
   /** The network between the hosts; it can be changed later. Absent: connections are direct. */
   readonly network?: NetworkFaults
+  /** Each host has a network of its own, and an sshd there. */
+  readonly namespaces?: NamespacePair
 }
 
 /**
@@ -120,35 +130,35 @@ export class Hosts implements AsyncDisposable {
     readonly dir: string,
     readonly postgres: TestHost,
     readonly repository: TestHost,
+    /** Of the repository host; without namespaces of both. */
     readonly sshd: Sshd,
+    /** Of PostgreSQL's host. */
+    readonly postgresSshd: Sshd,
     readonly network: NetworkProxy | undefined,
   ) {}
 
-  static async start({ network }: HostsOptions = {}): Promise<Hosts> {
+  static async start({ network, namespaces }: HostsOptions = {}): Promise<Hosts> {
     const dir = makeTestDir('hosts')
     // Removed here: the other user owns a part of it.
     if (process.env['PGTS_TEST_KEEP'] === undefined) atEnd(() => rmSync(dir, { recursive: true, force: true }))
-    const postgres = new TestHost('pg-host', testUser, join(dir, 'pg'))
-    const repository = new TestHost('repo-host', systemUser(REPOSITORY_USER), join(dir, 'repo'))
+    const postgres = new TestHost('pg-host', testUser, join(dir, 'pg'), namespaces?.postgres)
+    const user = systemUser(REPOSITORY_USER)
+    const repository = new TestHost('repo-host', user, join(dir, 'repo'), namespaces?.repository)
     const both = [postgres, repository]
-    const sshDir = join(dir, 'sshd')
-    mkdirSync(sshDir)
-    const keys = both.map((host) => ({
-      plain: makeKey(join(host.dir, 'ssh/plain'), host.user),
-      forced: makeKey(join(host.dir, 'ssh/forced'), host.user),
-    }))
-    const authorizedKeys = keys.flatMap(({ plain, forced }) => [
-      plain,
-      `restrict,command="pgts \${SSH_ORIGINAL_COMMAND#* }" ${forced}`,
-    ])
-    const sshd = await Sshd.start(
-      sshDir,
-      both.map(({ user, env }) => ({ user, env, authorizedKeys })),
-    )
+    const authorizedKeys = both.flatMap(makeKeys)
+    const accounts = both.map(({ user, env }) => ({ user, env, authorizedKeys }))
+    const startSshd = (host: TestHost) => {
+      const sshDir = join(dir, `sshd-${host.name}`)
+      mkdirSync(sshDir)
+      return host.inside(() => Sshd.start(sshDir, accounts, host.namespace?.address))
+    }
+    const sshd = await startSshd(repository)
+    const postgresSshd = namespaces === undefined ? sshd : await startSshd(postgres)
     const proxy =
       network === undefined ? undefined : await NetworkProxy.start({ host: '127.0.0.1', port: sshd.port }, network)
-    for (const host of both) writeClient(host, sshd, proxy?.port ?? sshd.port)
-    return new Hosts(dir, postgres, repository, sshd, proxy)
+    writeClient(postgres, sshd, proxy?.port)
+    writeClient(repository, postgresSshd, proxy?.port)
+    return new Hosts(dir, postgres, repository, sshd, postgresSshd, proxy)
   }
 
   /** Process ids of the programs that serve a connection at this host, also after sshd has ended. */
@@ -160,6 +170,7 @@ export class Hosts implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.network?.[Symbol.asyncDispose]()
     await this.sshd[Symbol.asyncDispose]()
+    await this.postgresSshd[Symbol.asyncDispose]()
   }
 }
 
@@ -171,7 +182,13 @@ function environmentOf(pid: number): string {
   }
 }
 
-function writeClient(host: TestHost, { port: directPort, hostKey }: Sshd, port: number): void {
+/** @returns lines of authorized_keys */
+function makeKeys({ dir, user }: TestHost): string[] {
+  const [plain, forced] = ['plain', 'forced'].map((name) => makeKey(join(dir, 'ssh', name), user))
+  return [plain!, `restrict,command="pgts \${SSH_ORIGINAL_COMMAND#* }" ${forced}`]
+}
+
+function writeClient(host: TestHost, { address, port: directPort, hostKey }: Sshd, port = directPort): void {
   const ssh = join(host.dir, 'ssh')
   host.write('ssh/known_hosts', `test ${hostKey}\n`)
   host.write(
@@ -181,7 +198,7 @@ function writeClient(host: TestHost, { port: directPort, hostKey }: Sshd, port: 
 Host *-direct
   Port ${directPort}
 Host *
-  HostName 127.0.0.1
+  HostName ${address}
   Port ${port}
   HostKeyAlias test
   IdentityFile ${ssh}/plain

@@ -23,13 +23,14 @@ export class Sshd implements AsyncDisposable {
   private constructor(
     readonly dir: string,
     readonly port: number,
+    readonly address: string,
   ) {}
 
   /** @param dir readable for all accounts */
-  static async start(dir: string, accounts: readonly SshAccount[]): Promise<Sshd> {
+  static async start(dir: string, accounts: readonly SshAccount[], address = '127.0.0.1'): Promise<Sshd> {
     makePrivilegeSeparationDirectory()
     const [port] = await freePorts(1)
-    const sshd = new Sshd(dir, port!)
+    const sshd = new Sshd(dir, port!, address)
     mkdirSync(join(dir, 'authorized'))
     makeKey(join(dir, 'host_key'))
     for (const { user, authorizedKeys } of accounts) {
@@ -57,7 +58,7 @@ export class Sshd implements AsyncDisposable {
     atEnd(() => this.kill())
     await until('sshd', async () => {
       if (child.exitCode !== null) throw new Error(`sshd has ended:\n${readFileSync(log, 'utf8')}`)
-      return accepts(this.port)
+      return accepts(this.port, this.address)
     })
   }
 
@@ -85,7 +86,7 @@ export class Sshd implements AsyncDisposable {
           .join(' ')}\n`,
     )
     return `Port ${this.port}
-ListenAddress 127.0.0.1
+ListenAddress ${this.address}
 HostKey ${this.dir}/host_key
 AuthorizedKeysFile ${this.dir}/authorized/%u
 StrictModes no
@@ -109,9 +110,9 @@ export function makeKey(path: string, owner?: TestUser): string {
   return readFileSync(`${path}.pub`, 'utf8').trim()
 }
 
-function accepts(port: number): Promise<boolean> {
+function accepts(port: number, address: string): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1')
+    const socket = connect(port, address)
     socket.once('connect', () => {
       socket.destroy()
       resolve(true)

@@ -11,6 +11,8 @@ import { type IssuedCertificate, TestAuthority } from './certificates.ts'
 export interface TlsServerOptions {
   /** Name that the program is called by; default pgts. */
   readonly name?: 'pgts' | 'pgbackrest'
+  /** More names of the certificate: `IP:10.0.0.1`. */
+  readonly names?: readonly string[]
   /** Values of tls-server-auth. */
   readonly auth?: readonly string[]
   /** Lines of [global], for example of repositories. */
@@ -56,7 +58,7 @@ export class TlsServer implements AsyncDisposable {
 
   /** A new certificate of the server, read at the next start or reload. */
   issueServer(changes: { readonly subject?: string; readonly days?: number } = {}): IssuedCertificate {
-    const names = ['DNS:localhost', 'IP:127.0.0.1']
+    const names = ['DNS:localhost', 'IP:127.0.0.1', ...(this.options.names ?? [])]
     return this.authority.issue('server', { subject: '/CN=localhost', names, ...changes })
   }
 
