@@ -1,4 +1,4 @@
-import { decryptor } from '../../codec/cipher.ts'
+import { decrypt } from '../../codec/cipher.ts'
 import { parseBlockMap, type BlockMap } from '../../format/block-map.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 import { bytesToText, type ByteString } from '../../util/byte-string.ts'
@@ -43,10 +43,7 @@ export async function loadBlockMap(
     let bytes: Uint8Array = await readAll(
       await storage.read(repoName, signal === undefined ? range : { ...range, signal }),
     )
-    if (cipherPass !== undefined) {
-      const cipher = decryptor(cipherPass, { raw: true })
-      bytes = Buffer.concat([...cipher.push(bytes), ...cipher.finish()])
-    }
+    if (cipherPass !== undefined) bytes = decrypt(bytes, cipherPass, { raw: true })
     const map = parseBlockMap(bytes, { blockSize, checksumSize, blockCount: Math.ceil(sizeBytes / blockSize) })
     assertFits(map, sizeBytes, where.referenceCount)
     assertOwnSuperBlocks(map, where.offset, offset)

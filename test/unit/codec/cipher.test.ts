@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process'
+import { setImmediate } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { decryptor, deriveKey, encryptor } from '../../../src/codec/cipher.ts'
+import { decrypt, decryptor, deriveKey, encryptingSink, encryptor } from '../../../src/codec/cipher.ts'
 import { compressible, through } from '../../support/builders/codec.ts'
 
 const PASS = 'correct horse battery'
@@ -48,4 +49,46 @@ test('decrypting invalid input reports an error', async () => {
   await expect(through(decryptor(PASS), Buffer.from('[backup]\nx=1\n\n\n\n\n'))).rejects.toThrow('does not begin with')
   for (let cut = 0; cut < stored.length; cut++)
     await expect(through(decryptor(PASS), stored.subarray(0, cut))).rejects.toMatchObject({ code: 'crypto' })
+})
+
+test('a small file is encrypted into one piece', () => {
+  const stage = encryptor(PASS)
+  expect([...stage.push(Buffer.alloc(20_000))]).toEqual([])
+  const [only, ...others] = [...stage.finish()]
+  expect(only).toHaveLength(16 + 20_016)
+  expect(others).toEqual([])
+})
+
+test.each([1, 200_000])(
+  'a sink that waits gets all bytes in order, from pieces of up to %i bytes',
+  async (chunkBytes) => {
+    const input = compressible(chunkBytes === 1 ? 5000 : 1_000_000, 'random', 2)
+    const written: Buffer[] = []
+    const sink = encryptingSink(
+      {
+        async write(chunk) {
+          await setImmediate()
+          written.push(Buffer.from(chunk))
+        },
+      },
+      PASS,
+    )
+    for (let at = 0; at < input.length; at += chunkBytes) await sink.write(input.subarray(at, at + chunkBytes))
+    await sink.finish()
+    expect(decrypt(Buffer.concat(written), PASS).equals(input)).toBe(true)
+  },
+)
+
+test('large files leave no memory to garbage collection', async () => {
+  const input = Buffer.alloc(8 * 1024 * 1024)
+  const before = process.memoryUsage().arrayBuffers
+  let highest = 0
+  const stage = encryptor(PASS)
+  for (const chunks of [stage.push(input), stage.finish()]) {
+    for (const chunk of chunks) {
+      expect(chunk.length).toBeGreaterThan(0)
+      highest = Math.max(highest, process.memoryUsage().arrayBuffers - before)
+    }
+  }
+  expect(highest).toBeLessThan(2 * 1024 * 1024)
 })
