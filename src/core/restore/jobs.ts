@@ -47,19 +47,19 @@ export function* restoreJobs(
   })
   let batch: RestoreFile[] = []
   let bytes = 0
-  let wasJoined = false
+  let wasBundled = false
   for (const planned of inReadingOrder(files)) {
-    const { sizeBytes: size, bundleId, blockMapSize } = planned.file
-    const joined = distant && bundleId !== undefined && blockMapSize === undefined
-    const [mostFiles, mostBytes] = joined ? [DISTANT_FILES, DISTANT_BYTES] : [BATCH_FILES, BATCH_BYTES]
+    const { sizeBytes: size, bundleId } = planned.file
+    const bundled = distant && bundleId !== undefined
+    const [mostFiles, mostBytes] = bundled ? [DISTANT_FILES, DISTANT_BYTES] : [BATCH_FILES, BATCH_BYTES]
     const isFull = batch.length >= mostFiles || bytes + size > mostBytes
     // A bundle after other files begins a job, so that it is not split where those fill one.
-    if (batch.length > 0 && (isFull || (joined && !wasJoined))) {
+    if (batch.length > 0 && (isFull || (bundled && !wasBundled))) {
       yield job(batch)
       batch = []
       bytes = 0
     }
-    wasJoined = joined
+    wasBundled = bundled
     batch.push(describe(planned, manifest, stanza, ownership))
     bytes += size
   }
