@@ -6,12 +6,13 @@
  *                    [--archive-segments=100] [--wal-mb=16] [--only=restore,verify] [--out=FILE]
  *                    [--objects=10000] [--info-segments=1000000] [--repo=s3 [--latency=20] [--tables=5000]]
  *   npm run bench -- --files=30000
- *   npm run bench -- --remote [--latency=5]
+ *   npm run bench -- --remote[=tls] [--latency=5]
  *   npm run bench -- --only=scan
  *
  * `--objects` is the number of files that an expire removes, `--info-segments` the number of segments in the archive that info
  * reads. `--repo=s3` puts the repositories on a real S3 server behind a network with that round trip; `--tables` is the
- * number of small tables in a second cluster. `--remote` measures a PostgreSQL host and a repository host. `--files` measures a cluster with so many small files instead of rows.
+ * number of small tables in a second cluster. `--remote` measures a PostgreSQL host and a repository host,
+ * connected by SSH or TLS. `--files` measures a cluster with so many small files instead of rows.
  * `--only` names parts of the names of rows.
  *
  * Sizes are MiB of table data. `PGTS_TEST_PGBACKREST` names another pgbackrest than the installed one; block incremental
@@ -31,7 +32,7 @@ try {
   if (!PGBACKREST.includes('/') && !isInstalled(PGBACKREST))
     throw new Error(`the benchmark needs ${PGBACKREST}: apt-get install pgbackrest`)
   if (settings.repo === 's3') await benchObjectStore(settings)
-  else if (settings.remote) await benchHosts(settings)
+  else if (settings.remote !== undefined) await benchHosts(settings)
   else if (settings.files > 0) await benchManyFiles(settings)
   else if (settings.only.some((part) => part.startsWith('async'))) await benchArchive(settings)
   else if (settings.only.includes('scan')) await benchScan(settings)

@@ -51,7 +51,7 @@ const GOALS: Readonly<Record<Where, readonly (readonly [RegExp, Goal])[]>> = {
 /** What is wanted of this job; undefined: nothing. */
 export function goalOf(job: string, { repo, remote, files, sizeMiB }: Settings): Goal | undefined {
   const large: Where[] = sizeMiB >= 10 * 1024 ? ['disk, from 10 GiB', 'disk'] : ['disk']
-  const where: Where[] = remote ? ['hosts'] : files > 0 ? ['many files'] : repo === 's3' ? ['s3'] : large
+  const where: Where[] = remote !== undefined ? ['hosts'] : files > 0 ? ['many files'] : repo === 's3' ? ['s3'] : large
   return where.flatMap((place) => GOALS[place]).find(([pattern]) => pattern.test(job))?.[1]
 }
 

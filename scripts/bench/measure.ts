@@ -21,11 +21,11 @@ export interface Measurement {
 export async function measure(
   command: readonly string[],
   cwd = '/',
-  { signal, user = testUser, env, elsewhere = async () => 0 }: MeasureOptions = {},
+  { signal, user = testUser, env, cpu }: MeasureOptions = {},
 ): Promise<Measurement> {
-  const before = await elsewhere()
+  const before = await cpu?.()
   const measured = await measureHere(command, cwd, { signal, user, env })
-  return { ...measured, cpuSeconds: measured.cpuSeconds + (await elsewhere()) - before }
+  return cpu === undefined || before === undefined ? measured : { ...measured, cpuSeconds: (await cpu()) - before }
 }
 
 export interface MeasureOptions {
@@ -33,8 +33,8 @@ export interface MeasureOptions {
   /** Default: the unprivileged user. */
   readonly user?: TestUser
   readonly env?: Readonly<Record<string, string>>
-  /** CPU seconds up to now of processes that are no descendants of the command. */
-  readonly elsewhere?: () => Promise<number>
+  /** CPU seconds up to now of all processes that take part, also on other hosts. Default: those of the command. */
+  readonly cpu?: () => Promise<number>
 }
 
 function measureHere(

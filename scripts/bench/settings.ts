@@ -21,8 +21,8 @@ export interface Settings {
   readonly objects: number
   /** Archived segments that info reads. */
   readonly infoSegments: number
-  /** A PostgreSQL host and a repository host. */
-  readonly remote: boolean
+  /** How a PostgreSQL host and a repository host are connected; undefined: one host. */
+  readonly remote: 'ssh' | 'tls' | undefined
   /** Files of a cluster that was shut down; 0: a running cluster with rows. */
   readonly files: number
 }
@@ -46,8 +46,12 @@ export function parseSettings(args: readonly string[]): Settings {
   const number = (name: string, standard: number) => Number(given.get(name) ?? standard)
   const codec = given.get('codec') ?? 'zst'
   const repo = given.get('repo') ?? 'posix'
+  // Without a value it is SSH.
+  const remote = given.has('remote') ? (given.get('remote') ?? 'ssh') : undefined
   for (const name of given.keys()) if (!NAMES.has(name)) throw new Error(`--${name} is no option of the benchmark`)
   if (repo !== 'posix' && repo !== 's3') throw new Error(`--repo=${repo}: posix and s3 can be measured`)
+  if (remote !== undefined && remote !== 'ssh' && remote !== 'tls')
+    throw new Error(`--remote=${remote}: ssh and tls can be measured`)
   return {
     sizeMiB: number('size', repo === 'posix' ? 1024 : 256),
     runs: number('runs', 3),
@@ -66,6 +70,6 @@ export function parseSettings(args: readonly string[]): Settings {
     // On a disk each is a file; in an object store a directory of 256 is one object.
     infoSegments: number('info-segments', repo === 'posix' ? 100_000 : 1_000_000),
     files: number('files', 0),
-    remote: given.has('remote'),
+    remote,
   }
 }
