@@ -61,6 +61,8 @@ export async function openWorkerEnv(
   const repositories = new WorkerRepositories(setup, log, access)
   const cluster = await openWorkerCluster(setup, repositories, log, main)
   await repositories.openAll()
+  const [only, second] = setup.repositories
+  if (main === undefined && only !== undefined && second === undefined) cluster.forwarded?.prepare(only.key)
   const close = async () => {
     await cluster.files?.[Symbol.asyncDispose]()
     await cluster.forwarded?.[Symbol.asyncDispose]()
@@ -89,10 +91,10 @@ async function openWorkerCluster(
     return { files: await openClusterFiles(cluster) }
   }
   const { ForwardedJobs } = await loadModule(() => import('./serve/forward-jobs.ts'))
-  const connect = async () => {
-    const { openHost } = await loadModule(() => import('../remote/host.ts'))
+  const connect = async (signal: AbortSignal) => {
+    const { logTo, openHost } = await loadModule(() => import('../remote/host.ts'))
     using _turn = await new Gate(MOST_OPENING, opening).enter()
-    const { connection } = await openHost(cluster.host, { onLog: ({ level, message }) => log[level](message) })
+    const { connection } = await openHost(cluster.host, { onLog: logTo(log), signal })
     return connection
   }
   const repository = (key: number) => repositories.get(key)

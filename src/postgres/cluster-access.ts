@@ -107,6 +107,10 @@ export interface ClusterFileSource extends ByteSource {
 
 /** How a worker opens the same cluster; plain data. */
 export type ClusterDescription =
-  | ({ readonly kind: 'local' } & ForcedVersion)
+  | ({
+      readonly kind: 'local'
+      /** The thread has other work, so a file that is read without waiting must let the event loop run. */
+      readonly yields?: boolean
+    } & ForcedVersion)
   /** Jobs that read its files run on its host. */
   | { readonly kind: 'remote'; readonly host: HostDescription }

@@ -77,7 +77,7 @@ function servingContext(
       return openWorkers({
         repositories: [repository],
         descriptions: [],
-        cluster: { kind: 'local', versionForce: resolved.options.pgVersionForce },
+        cluster: { kind: 'local', versionForce: resolved.options.pgVersionForce, yields: true },
         workers: 1,
         bufferBytes,
         // The other host repeats a failed job.

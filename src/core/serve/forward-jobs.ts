@@ -1,4 +1,6 @@
 import type { Connection } from '../../remote/connection.ts'
+import { PgtsError } from '../../util/error.ts'
+import { markHandled } from '../../util/mark-handled.ts'
 import type { CopiedFile, CopyFilesJob } from '../backup/copy-job.ts'
 import type { Repository } from '../repository.ts'
 import { JobNames } from './job-names.ts'
@@ -9,7 +11,7 @@ export interface ForwardOptions {
   /** For small work: the connection of the main thread, which stays open. */
   readonly main?: Connection | undefined
   /** Opens a connection of this worker. */
-  connect(): Promise<Connection>
+  connect(signal: AbortSignal): Promise<Connection>
   repository(key: number): Promise<Repository>
   /** Number of concurrent jobs. */
   readonly lanes: number
@@ -23,15 +25,21 @@ interface Ready {
 }
 
 /**
- * Sends the jobs of one worker to the host of the cluster over a connection of its own, opened for the first job, and serves the
+ * Sends the jobs of one worker to the host of the cluster over a connection of its own, and serves the
  * repository to that host over the same connection. A lost connection is replaced for the next job.
  */
 export class ForwardedJobs implements AsyncDisposable {
   readonly #options: ForwardOptions
+  readonly #closing = new AbortController()
   #ready: Promise<Ready> | undefined
 
   constructor(options: ForwardOptions) {
     this.#options = options
+  }
+
+  /** Connects before the first job, because that takes as long as starting a process there. If it fails, the first job connects. */
+  prepare(repoKey: number): void {
+    markHandled(this.#connected(repoKey, this.#closing.signal))
   }
 
   async backupFiles(job: CopyFilesJob, signal: AbortSignal): Promise<readonly CopiedFile[]> {
@@ -64,12 +72,12 @@ export class ForwardedJobs implements AsyncDisposable {
   async #connect(repoKey: number): Promise<Ready> {
     const { repository, main, lanes: parallel, bufferBytes } = this.#options
     const { storage } = await repository(repoKey)
-    const connection = main ?? (await this.#options.connect())
+    const connection = main ?? (await this.#options.connect(this.#closing.signal))
     try {
       const names = new JobNames(storage)
       connection.serve(storageVerbs(names.storage))
-      const runs = main === undefined ? 'thread' : 'here'
-      await connection.call(jobSetupVerb, { repoKey, display: storage.display, parallel, bufferBytes, runs })
+      // A thread there would take more CPU to start and to pass bytes on than it saves: docs/performance.md.
+      await connection.call(jobSetupVerb, { repoKey, display: storage.display, parallel, bufferBytes, runs: 'here' })
       return { connection, names }
     } catch (error) {
       if (main === undefined) await connection[Symbol.asyncDispose]()
@@ -78,6 +86,7 @@ export class ForwardedJobs implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort(new PgtsError('term', 'the worker ends'))
     // If it could not be opened, a job has reported that.
     const ready = await this.#ready?.catch(() => undefined)
     if (ready !== undefined && ready.connection !== this.#options.main) await ready.connection[Symbol.asyncDispose]()

@@ -15,6 +15,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { localFiles } from '../../../src/postgres/local-files.ts'
+import { openClusterFiles } from '../../../src/postgres/registry.ts'
 import { testUser } from '../../support/processes/test-user.ts'
 import { localOwnerNames } from '../../../src/util/owner-names.ts'
 import { readAll } from '../../../src/util/bytes.ts'
@@ -150,4 +151,22 @@ test('owner names are those of the system', () => {
   expect(names.user(0)).toBe('root')
   expect(names.group(0)).toBe('root')
   expect(names.user(4_000_000_000)).toBe(false)
+})
+
+test('reading lets the event loop run if the thread has other work', async () => {
+  writeFileSync(join(dir, 'f'), Buffer.alloc(2 * 1024 * 1024))
+  await using shared = await openClusterFiles({ kind: 'local', yields: true, versionForce: '15' })
+  expect(shared.versionForce).toBe('15')
+  const source = (await shared.open(join(dir, 'f'), { buffer: Buffer.alloc(16) }))!
+  let hasRun = false
+  setImmediate(() => (hasRun = true))
+  let bytes = 0
+  for (let answer = source.next(); ; answer = source.next()) {
+    const chunk = answer instanceof Promise ? await answer : answer
+    if (chunk === undefined) break
+    bytes += chunk.length
+  }
+  await source[Symbol.asyncDispose]()
+  expect(bytes).toBe(2 * 1024 * 1024)
+  expect(hasRun).toBe(true)
 })

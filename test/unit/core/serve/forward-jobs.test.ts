@@ -151,6 +151,42 @@ test('a job over a lost connection fails, leaves no file, and succeeds over the 
   expect(stored('1').equals(contentOf('1'))).toBe(true)
 })
 
+test('a connection that was prepared is used by the first job', async () => {
+  const { near } = await pair()
+  let opened = 0
+  const options = {
+    repository: async () => ({ key: 1, display: 'repo1', storage: served }),
+    lanes: 4,
+    bufferBytes: 64 * 1024,
+  }
+  await using forwarded = new ForwardedJobs({
+    ...options,
+    connect: async () => {
+      opened++
+      return near
+    },
+  })
+  forwarded.prepare(1)
+  await new Promise(setImmediate)
+  expect(opened).toBe(1)
+  expect(await forwarded.backupFiles(aJob('one'), signal)).toMatchObject([{ outcome: 'copied' }])
+  expect(opened).toBe(1)
+})
+
+test('a job connects if the connection could not be prepared', async () => {
+  const { near } = await pair()
+  const connections = [Promise.reject(new PgtsError('host-connect', 'refused')), Promise.resolve(near)]
+  await using forwarded = new ForwardedJobs({
+    connect: () => connections.shift()!,
+    repository: async () => ({ key: 1, display: 'repo1', storage: served }),
+    lanes: 4,
+    bufferBytes: 64 * 1024,
+  })
+  forwarded.prepare(1)
+  await new Promise(setImmediate)
+  expect(await forwarded.backupFiles(aJob('one'), signal)).toMatchObject([{ outcome: 'copied' }])
+})
+
 test('the other end cannot store files that no job names', async () => {
   const { near, far } = await pair()
   await using forwarded = forwardedOver(near)
