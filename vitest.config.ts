@@ -8,6 +8,7 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 120_000,
     pool: 'forks',
-    maxWorkers: 2,
+    // For two processors: files that start servers wait for a fifth to a third of their time.
+    maxWorkers: 3,
   },
 })
