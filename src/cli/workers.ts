@@ -26,6 +26,8 @@ export interface WorkersRequest {
   readonly log: Logger
 }
 
+export type InlineRequest = Omit<WorkersRequest, 'workers'>
+
 /** Number of jobs that a worker sends to another host at the same time, because their requests wait for the network. */
 const REMOTE_LANES = 4
 
@@ -34,16 +36,29 @@ const REMOTE_LANES = 4
  * by this thread at first. Jobs that read a cluster on another host are sent there, by each worker over its own connection.
  */
 export async function openWorkers(request: WorkersRequest): Promise<Executor<typeof jobHandlers>> {
-  const { repositories, descriptions, cluster, bufferBytes, retry, log } = request
+  const { repositories, cluster, retry, log } = request
   const { threadExecutor } = await loadModule(() => import('../worker/threads.ts'))
   const distant = repositories.filter(({ storage }) => storage.parallel !== undefined)
-  const isRemote = cluster.kind === 'remote'
   const limit = openFilesLimit()
-  const workers = fittingWorkers(request.workers, distant.length > 0 || isRemote, limit)
+  const workers = fittingWorkers(request.workers, distant.length > 0 || cluster.kind === 'remote', limit)
   if (workers < request.workers)
     log.detail(`${workers} workers instead of ${request.workers}: the limit of open files is ${limit} (ulimit -n)`)
-  const lanes = Math.max(isRemote ? REMOTE_LANES : 1, ...distant.map(({ storage }) => storage.parallel ?? 1))
-  const setup: WorkerSetup = {
+  const setup = setupOf(request)
+  const threads = threadExecutor<typeof jobHandlers>({
+    workers,
+    lanes: setup.lanes,
+    setup,
+    log,
+    retry,
+    attach: await servicesOf(distant),
+  })
+  const { sizedExecutor } = await loadModule(() => import('../worker/sized.ts'))
+  return sizedExecutor(threads, () => openInline(request, setup))
+}
+
+function setupOf({ repositories, descriptions, cluster, bufferBytes }: InlineRequest): WorkerSetup {
+  const isRemote = cluster.kind === 'remote'
+  return {
     repositories: repositories.map((repository) => {
       const { key } = repository
       return describeOpen(descriptions.find((one) => one.key === key) ?? { key, storage: { kind: 'port' } }, repository)
@@ -51,24 +66,16 @@ export async function openWorkers(request: WorkersRequest): Promise<Executor<typ
     cluster,
     opening: isRemote ? new SharedArrayBuffer(4) : undefined,
     bufferBytes,
-    lanes,
+    lanes: Math.max(isRemote ? REMOTE_LANES : 1, ...repositories.map(({ storage }) => storage.parallel ?? 1)),
   }
-  const threads = threadExecutor<typeof jobHandlers>({
-    workers,
-    lanes,
-    setup,
-    log,
-    retry,
-    attach: await servicesOf(distant),
-  })
-  const { sizedExecutor } = await loadModule(() => import('../worker/sized.ts'))
-  return sizedExecutor(threads, () => openInline(setup, request))
 }
 
-async function openInline(
-  setup: WorkerSetup,
-  { repositories, connection, retry, log }: WorkersRequest,
+/** Jobs on the thread that calls this, for few or small jobs, and where a connection has a process of its own. */
+export async function openInline(
+  request: InlineRequest,
+  setup = setupOf(request),
 ): Promise<Executor<typeof jobHandlers>> {
+  const { repositories, connection, retry, log } = request
   const [{ handlersFor }, { inlineExecutor }, { openWorkerEnv }] = await Promise.all([
     loadModule(() => import('../core/jobs.ts')),
     loadModule(() => import('../worker/inline.ts')),

@@ -73,12 +73,11 @@ function servingContext(
       return cluster
     },
     openExecutor: async (repository, bufferBytes) => {
-      const { openWorkers } = await loadModule(() => import('../workers.ts'))
-      return openWorkers({
+      const { openInline } = await loadModule(() => import('../workers.ts'))
+      return openInline({
         repositories: [repository],
         descriptions: [],
         cluster: { kind: 'local', versionForce: resolved.options.pgVersionForce, yields: true },
-        workers: 1,
         bufferBytes,
         // The other host repeats a failed job.
         retry: NO_RETRY,

@@ -76,8 +76,7 @@ export class ForwardedJobs implements AsyncDisposable {
     try {
       const names = new JobNames(storage)
       connection.serve(storageVerbs(names.storage))
-      // A thread there would take more CPU to start and to pass bytes on than it saves: docs/performance.md.
-      await connection.call(jobSetupVerb, { repoKey, display: storage.display, parallel, bufferBytes, runs: 'here' })
+      await connection.call(jobSetupVerb, { repoKey, display: storage.display, parallel, bufferBytes })
       return { connection, names }
     } catch (error) {
       if (main === undefined) await connection[Symbol.asyncDispose]()

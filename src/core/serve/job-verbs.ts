@@ -1,4 +1,4 @@
-import { choice, field, integer, integerIn, nothing, record, text, type TypeOf } from '../../remote/fields.ts'
+import { field, integer, integerIn, nothing, record, text, type TypeOf } from '../../remote/fields.ts'
 import { callVerb } from '../../remote/verb.ts'
 import { copiedFiles, copyFilesJob } from './job-fields.ts'
 
@@ -10,8 +10,6 @@ const jobSetup = record({
   parallel: field(3, integerIn(1, 1024)),
   /** As the option buffer-size has it. */
   bufferBytes: field(4, integerIn(16_384, 16_777_216)),
-  /** On the thread that has the connection, or on one of their own. */
-  runs: field(5, choice({ here: 0, thread: 1 })),
 })
 
 export type JobSetup = TypeOf<typeof jobSetup>

@@ -12,7 +12,7 @@ import type { Repository } from '../repository.ts'
 import { backupFileVerb, jobSetupVerb, type JobSetup } from './job-verbs.ts'
 
 export interface JobServiceOptions {
-  /** Opens an executor with one worker for jobs on this repository, which stays open. */
+  /** Opens an executor on this thread for jobs on this repository, which stays open. */
   openExecutor(repository: Repository, bufferBytes: number): Promise<Executor<typeof jobHandlers>>
   /** @throws access if the caller may not read this path */
   assertPath(path: ByteString): void
@@ -49,16 +49,13 @@ export function jobService(connection: Connection, options: JobServiceOptions): 
 
 async function openExecutor(
   connection: Connection,
-  { repoKey, display, parallel, bufferBytes, runs }: JobSetup,
+  { repoKey, display, parallel, bufferBytes }: JobSetup,
   options: JobServiceOptions,
 ): Promise<Executor<typeof jobHandlers>> {
   const reversed = new RemoteStorage(connection, '', { host: '', display, members: [], parallel })
   // Messages name the repository as the caller does. The connection is closed by its opener.
   const storage = forwarding(reversed, { display, [Symbol.asyncDispose]: async () => undefined })
-  const executor = await options.openExecutor({ key: repoKey, display: repoId(repoKey), storage }, bufferBytes)
-  // Small work is not worth a thread; for the rest it starts now.
-  executor.expect({ bytes: runs === 'here' ? 0 : Number.MAX_SAFE_INTEGER })
-  return executor
+  return options.openExecutor({ key: repoKey, display: repoId(repoKey), storage }, bufferBytes)
 }
 
 async function runJob(

@@ -33,7 +33,7 @@ export interface ServingContext extends AsyncDisposable {
   repositories(): Promise<readonly Repository[]>
   /** pg1 of this host. */
   cluster(): Promise<ClusterAccess>
-  /** An executor with one worker, for jobs on a repository that is open in this thread only. */
+  /** An executor on this thread, for jobs on a repository that is open in this thread only. */
   openExecutor(repository: Repository, bufferBytes: number): Promise<Executor<typeof jobHandlers>>
 }
 

@@ -90,7 +90,7 @@ test('a range of page errors without an end is refused', () => {
   expect(() => copiedFiles.decode(value as never)).toThrow(expect.objectContaining({ code: 'protocol' }))
 })
 
-const setup = { repoKey: 1, display: 'repo1', parallel: 2, bufferBytes: 1_048_576, runs: 'thread' } as const
+const setup = { repoKey: 1, display: 'repo1', parallel: 2, bufferBytes: 1_048_576 } as const
 
 test.each([
   ['parallel', 0, 'integer from 1 to 1024 expected, not 0'],
