@@ -71,10 +71,10 @@ export class LaunchSite {
     writeFileSync(this.config, '')
     writeFileSync(join(this.data, 'postmaster.pid'), `4711\n${this.data}\n1700000000\n5432\n/tmp\n*\n`)
     writeFileSync(join(this.data, 'postgresql.conf'), '')
-    // Replaces Node: records each argument, and ends with an exit code of its own.
+    // Replaces Node: records each argument after its option, and ends with an exit code of its own.
     writeFileSync(
       this.#node,
-      `#!/bin/sh\nset -u\nfile=$PGTS_TEST_RECORD/$$\nprintf '%s\\0' "$@" >"$file.tmp" && mv "$file.tmp" "$file.node"\ncase \${2-} in --launched=[0-9]*) exit ${NODE_CODE + 128} ;; *) exit ${NODE_CODE} ;; esac\n`,
+      `#!/bin/sh\nset -u\n[ "\${1-}" = --use-openssl-ca ] && shift\nfile=$PGTS_TEST_RECORD/$$\nprintf '%s\\0' "$@" >"$file.tmp" && mv "$file.tmp" "$file.node"\ncase \${2-} in --launched=[0-9]*) exit ${NODE_CODE + 128} ;; *) exit ${NODE_CODE} ;; esac\n`,
     )
     chmodSync(this.#node, 0o755)
     this.own()
