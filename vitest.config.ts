@@ -8,7 +8,6 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 120_000,
     pool: 'forks',
-    // For two processors: files that start servers wait for a fifth to a third of their time.
-    maxWorkers: 3,
+    maxWorkers: 2,
   },
 })
