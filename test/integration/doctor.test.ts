@@ -23,6 +23,8 @@ import type { BackupInfo } from '../../src/format/backup-info.ts'
 import type { DrillRecord } from '../../src/core/drill/record.ts'
 import { saveDrill } from '../../src/core/drill/store.ts'
 import { posixStorage } from '../../src/storage/posix.ts'
+import { textToBytes } from '../../src/util/byte-string.ts'
+import { removeTreeSync } from '../../src/util/remove-tree.ts'
 import { smallDisk } from '../support/faults/small-disk.ts'
 import {
   giveToTestUser,
@@ -62,7 +64,7 @@ afterAll(async () => site[Symbol.asyncDispose]())
 
 /** Remove the spool of archiving, to which the server may archive a segment at the same time. */
 function removeSpool(): void {
-  rmSync(join(site.dir, 'spool/archive'), { recursive: true, force: true, maxRetries: 10 })
+  removeTreeSync(textToBytes(join(site.dir, 'spool/archive')))
 }
 
 /** The site is healthy again for the next test, also after a test that failed. */

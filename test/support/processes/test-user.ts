@@ -1,18 +1,11 @@
 import { spawn, spawnSync } from 'node:child_process'
-import {
-  chmodSync,
-  cpSync,
-  existsSync,
-  lchownSync,
-  lstatSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-} from 'node:fs'
+import { chmodSync, cpSync, existsSync, lchownSync, lstatSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { textToBytes } from '../../../src/util/byte-string.ts'
+import { systemCode } from '../../../src/util/error.ts'
+import { removeTreeSync } from '../../../src/util/remove-tree.ts'
 
 /**
  * The unprivileged user that servers and tools run as. As root, tests could not check permissions
@@ -79,8 +72,7 @@ export function makeTestDir(name = 'test'): string {
   chmodSync(dir, 0o755)
   giveToTestUser(dir)
   // A background process of archiving may still write there, until it notices that the server has ended.
-  if (process.env['PGTS_TEST_KEEP'] === undefined)
-    atEnd(() => rmSync(dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 }))
+  if (process.env['PGTS_TEST_KEEP'] === undefined) atEnd(() => removeTreeSync(textToBytes(dir)))
   return dir
 }
 
@@ -91,7 +83,12 @@ export function giveToTestUser(path: string | Buffer): void {
   if (!lstatSync(path).isDirectory()) return
   // Names may be any bytes.
   for (const name of readdirSync(path, { encoding: 'buffer' })) {
-    giveToTestUser(Buffer.concat([Buffer.from(path), Buffer.from('/'), name]))
+    try {
+      giveToTestUser(Buffer.concat([Buffer.from(path), Buffer.from('/'), name]))
+    } catch (error) {
+      // A background process of archiving removes its files at the same time.
+      if (systemCode(error) !== 'ENOENT') throw error
+    }
   }
 }
 
