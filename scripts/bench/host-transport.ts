@@ -90,7 +90,7 @@ export class TlsTransport implements Transport {
     this.#endpoints.set(name, { port, clientPort: proxy?.port ?? port })
   }
 
-  optionsFor(prefix: 'pg1' | 'repo1', { name, host }: OtherHost): Options {
+  optionsFor(prefix: 'pg1' | 'repo1', { name, host, config }: OtherHost): Options {
     const { postgres, repository } = this.#hosts
     const { certFile, keyFile } = this.#certificates.get(host === postgres ? repository : postgres)!
     return {
@@ -100,6 +100,8 @@ export class TlsTransport implements Transport {
       [`${prefix}-host-ca-file`]: this.#caFile,
       [`${prefix}-host-cert-file`]: certFile,
       [`${prefix}-host-key-file`]: keyFile,
+      // A client of pgbackrest chooses the configuration that its server reads.
+      ...(name === 'pgbackrest' ? { [`${prefix}-host-config`]: config } : {}),
     }
   }
 
