@@ -13,34 +13,28 @@ function description(limits: Partial<typeof LIMITS>): HostDescription {
 
 const serving = { ...LIMITS, signal: new AbortController().signal }
 
-test('a process that serves ends after the protocol-timeout of its caller, when the network is down', async () => {
+/** The network goes down after the caller has opened its storage; returns when the process that serves has ended. */
+async function endsWithoutNetwork(callerMs: number, serverMs: number): Promise<void> {
   let isDown = false
   const [near, far] = channels(() => isDown)
   const context = servingContext({ repositories: async () => [repositoryOf({ key: 1 }, memoryStorage())] })
-  const serves = serve(far, { contextFor: async () => context }, serving)
+  const serves = serve(far, { contextFor: async () => context }, { ...serving, protocolTimeoutMs: serverMs })
+  const { connection } = await openOver(near, description({ protocolTimeoutMs: callerMs }), {})
   // The caller has a longer limit of its own here, so that it does not end the connection itself.
-  const { connection } = await openOver(near, description({ protocolTimeoutMs: 200 }), {})
   connection.limitSilence(LIMITS)
   isDown = true
-  await (
-    await serves
-  ).ended
+  const served = await serves
+  await served.ended
   isDown = false
   await connection[Symbol.asyncDispose]()
+}
+
+test('a process that serves ends after the protocol-timeout of its caller, when the network is down', async () => {
+  await endsWithoutNetwork(200, LIMITS.protocolTimeoutMs)
 })
 
 test('a caller does not get longer limits than those of the other host', async () => {
-  let isDown = false
-  const [near, far] = channels(() => isDown)
-  const context = servingContext({ repositories: async () => [repositoryOf({ key: 1 }, memoryStorage())] })
-  const serves = serve(far, { contextFor: async () => context }, { ...serving, protocolTimeoutMs: 200 })
-  const { connection } = await openOver(near, description({}), {})
-  isDown = true
-  await (
-    await serves
-  ).ended
-  isDown = false
-  await connection[Symbol.asyncDispose]()
+  await endsWithoutNetwork(LIMITS.protocolTimeoutMs, 200)
 })
 
 test('an other end whose storage hangs is an error after protocol-timeout, although it answers pings', async () => {
