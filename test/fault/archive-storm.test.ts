@@ -92,14 +92,21 @@ class Storm {
     await this.site.cluster.query('select 1', [], 'template1')
   }
 
-  /** Wait until segments wait and a background process works on them, so that the next fault interrupts it. */
+  /**
+   * Wait until segments wait and a background process works on them, so that the next fault interrupts it.
+   *
+   * An archiver whose calls failed three times sleeps for 60 s, or until the next segment is ready.
+   */
   async busy(): Promise<number> {
     while (readyOf(this.site.cluster).length < 3) await this.rows.write()
     let pid: number | undefined
+    let polls = 0
     const isRunning = async () => {
       pid = this.mode.who === 'background' ? livingPid(this.spool, 'push') : this.#resident()
-      if (pid === undefined) await this.#wakePostmaster()
-      return pid !== undefined
+      if (pid !== undefined) return true
+      await this.#wakePostmaster()
+      if (++polls % 10 === 0) await this.rows.write()
+      return false
     }
     await until('a background process', isRunning, { everyMs: 100, details: this.details })
     return pid!
