@@ -6,7 +6,7 @@ import { ZlibDriver } from './zlib-driver.ts'
 /** One gzip member for each file; the raw form is one zlib stream. */
 export const gz: Codec = {
   synchronous: false,
-  compressor: (level, raw) => new GzCompressor(level, raw),
+  compressor: (level, { raw = false }) => new GzCompressor(level, raw),
   decompressor: gzDecompressor,
 }
 

@@ -10,7 +10,7 @@ export function openLz4(): Codec {
   loadKernels()
   return {
     synchronous: true,
-    compressor: (level, raw) => new Lz4Compressor(level, raw),
+    compressor: (level, { raw = false }) => new Lz4Compressor(level, raw),
     decompressor: () => new Lz4Decompressor(),
   }
 }

@@ -2,16 +2,9 @@ import type { CompressType } from '../util/compress-type.ts'
 import { PgtsError } from '../util/error.ts'
 import { loadModule } from '../util/load-module.ts'
 import { CODECS, defaultLevel } from './levels.ts'
-import type { Codec, Stage } from './stage.ts'
+import type { Codec, CodecOptions, Stage } from './stage.ts'
 
 export { CODECS, defaultLevel, type CodecFacts } from './levels.ts'
-
-export interface CodecOptions {
-  /** The raw form used in bundles and block incremental files; see docs/format. */
-  readonly raw?: boolean
-  /** The size of the file, if it arrives as one chunk: it is then compressed in one call, which is faster. */
-  readonly wholeBytes?: number
-}
 
 /** Codecs are loaded at first use, so that a command without compression does not load them. */
 const LOADERS: Record<CompressType, () => Promise<Codec>> = {
@@ -48,14 +41,14 @@ export async function loadCodec(type: CompressType): Promise<void> {
 /** A stage that compresses one file. `loadCodec(type)` must have been called; `pump` closes the stage. */
 export function compressor(type: CompressType, level = defaultLevel(type), options: CodecOptions = {}): Stage {
   checkLevel(type, level)
-  return codec(type).compressor(level, options.raw === true, options.wholeBytes)
+  return codec(type).compressor(level, options)
 }
 
 /**
  * A stage that decompresses one file. Corrupt or truncated input throws `format` with the name of the codec, from
  * `push` or `finish`. `loadCodec(type)` must have been called.
  */
-export function decompressor(type: CompressType, options: CodecOptions = {}): Stage {
+export function decompressor(type: CompressType, options: Pick<CodecOptions, 'raw'> = {}): Stage {
   return codec(type).decompressor(options.raw === true)
 }
 

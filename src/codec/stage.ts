@@ -11,11 +11,20 @@ export interface Stage {
   close?(): void
 }
 
+export interface CodecOptions {
+  /** The raw form used in bundles and block incremental files; see docs/format. */
+  readonly raw?: boolean
+  /** The size of the file, if it arrives as one chunk: it is then compressed in one call, which is faster. */
+  readonly wholeBytes?: number
+  /** Number of threads that compress the file, if the codec can use several; default 1, which is the calling thread. */
+  readonly threads?: number
+}
+
 /** The interface of a codec module. The caller has checked the level. */
 export interface Codec {
   /** Its stages answer with plain iterables only. */
   readonly synchronous: boolean
-  compressor(level: number, raw: boolean, wholeBytes?: number): Stage
+  compressor(level: number, options: CodecOptions): Stage
   decompressor(raw: boolean): Stage
   /** Present if one call is faster than a stage. See `decompressWhole` in registry.ts. */
   decompressWhole?(source: Uint8Array, into: Uint8Array): number

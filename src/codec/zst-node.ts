@@ -24,7 +24,7 @@ export function openNodeZst(): Codec | undefined {
   const library = zlib as unknown as NodeZstd
   return {
     synchronous: false,
-    compressor: (level, _raw, wholeBytes) => new NodeZstCompressor(library, level, wholeBytes),
+    compressor: (level, { wholeBytes }) => new NodeZstCompressor(library, level, wholeBytes),
     decompressor: () => new NodeZstDecompressor(library),
   }
 }

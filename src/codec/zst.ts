@@ -4,7 +4,7 @@ import { onIdle } from '../util/idle-memory.ts'
 import { requireModule } from '../util/load-module.ts'
 import { damaged, truncated } from './damage.ts'
 import { CODECS } from './levels.ts'
-import type { Codec, Stage } from './stage.ts'
+import type { Codec, CodecOptions, Stage } from './stage.ts'
 
 type Library = typeof import('zstd-napi/binding.js')
 let library: Library
@@ -18,7 +18,7 @@ export function openZst(): Codec {
   library ??= requireModule<Library>('zstd-napi/binding.js', [WITHOUT_ZSTD_HINT])
   return {
     synchronous: true,
-    compressor: (level, _raw, wholeBytes) => new ZstCompressor(level, wholeBytes),
+    compressor: (level, options) => new ZstCompressor(level, options),
     decompressor: () => new ZstDecompressor(),
     decompressWhole,
   }
@@ -57,17 +57,30 @@ onIdle(() => {
   wholes.length = 0
 })
 
+/**
+ * Input of a thread at a time, if several compress a file. Measured with rows of PostgreSQL: levels up to 4 lose nothing with
+ * 1 MiB; at level 9 it takes a third more CPU time, and 4 MiB a twentieth more.
+ */
+function threadInputBytes(level: number): number {
+  return (level <= 4 ? 1 : 4) * 1024 * KIB
+}
+/** At higher levels a thread needs more than 20 MiB of tables. */
+const MOST_THREADED_LEVEL = 9
+
 class ZstCompressor implements Stage {
   #held: { ctx: CCtx; output: Uint8Array } | undefined
   readonly #level: number
+  readonly #threads: number
   readonly #wholeBytes: number | undefined
   #whole: Uint8Array | undefined
   #ended = false
 
-  constructor(level: number, wholeBytes: number | undefined) {
+  constructor(level: number, { wholeBytes, threads = 1 }: CodecOptions) {
     this.#level = level
+    this.#threads = level > MOST_THREADED_LEVEL ? 1 : threads
     this.#wholeBytes = wholeBytes !== undefined && isFasterWhole(wholeBytes) ? wholeBytes : undefined
-    this.#held = compressors.get(level)?.pop() ?? newCompressor(level)
+    const kept = this.#threads > 1 ? undefined : compressors.get(level)?.pop()
+    this.#held = kept ?? newCompressor(level, this.#threads)
   }
 
   *push(chunk: Uint8Array): Iterable<Uint8Array> {
@@ -109,6 +122,8 @@ class ZstCompressor implements Stage {
     this.#held = undefined
     if (held === undefined) return
     if (this.#whole !== undefined && wholes.length < POOL_LIMIT) wholes.push(this.#whole)
+    // Its threads end with it.
+    if (this.#threads > 1) return
     held.ctx.reset(library.ResetDirective.sessionOnly)
     const pool = compressors.get(this.#level) ?? []
     compressors.set(this.#level, pool)
@@ -177,8 +192,12 @@ function wholeOutput(bytes: number): Uint8Array {
   return spare !== undefined && spare.length >= bytes ? spare : Buffer.allocUnsafeSlow(bytes)
 }
 
-function newCompressor(level: number): { ctx: CCtx; output: Uint8Array } {
+function newCompressor(level: number, threads: number): { ctx: CCtx; output: Uint8Array } {
   const ctx = new library.CCtx()
   ctx.setParameter(library.CParameter.compressionLevel, level)
+  if (threads > 1) {
+    ctx.setParameter(library.CParameter.nbWorkers, threads)
+    ctx.setParameter(library.CParameter.jobSize, threadInputBytes(level))
+  }
   return { ctx, output: new Uint8Array(OUTPUT_BYTES) }
 }

@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { CODECS, compressor, decompressor, loadCodec } from '../../src/codec/registry.ts'
 import type { Stage } from '../../src/codec/stage.ts'
+import { ZstFrames } from '../../src/codec/zst-frames.ts'
 import { openZst } from '../../src/codec/zst.ts'
 import { openNodeZst } from '../../src/codec/zst-node.ts'
 import { isPgtsError } from '../../src/util/error.ts'
@@ -174,7 +175,7 @@ describe.each([openNodeZst() ?? []].flat())('zst of Node', (ofNode) => {
           [ofNode, ofPackage],
           [ofPackage, ofNode],
         ] as const) {
-          const stored = await through(writer.compressor(Math.min(level, 19), false, wholeBytes), input, a)
+          const stored = await through(writer.compressor(Math.min(level, 19), { wholeBytes }), input, a)
           expect((await through(reader.decompressor(false), stored, b)).equals(input)).toBe(true)
         }
     })
@@ -183,19 +184,41 @@ describe.each([openNodeZst() ?? []].flat())('zst of Node', (ofNode) => {
 
   test('reads several frames in a row, and skips empty ones', async () => {
     const input = compressible(400_000, 'text', 8)
-    const frame = await through(ofNode.compressor(3, false), input)
+    const frame = await through(ofNode.compressor(3, {}), input)
     const skipped = Buffer.from('502a4d18030000000a0b0c', 'hex')
     const stored = Buffer.concat([skipped, frame, skipped, frame])
     expect((await through(ofNode.decompressor(false), stored, 999)).equals(Buffer.concat([input, input]))).toBe(true)
   })
 
   test('detects a truncated file, which the library of Node does not', async () => {
-    const stored = await through(ofNode.compressor(3, false), compressible(700, 'text', 3))
+    const stored = await through(ofNode.compressor(3, {}), compressible(700, 'text', 3))
     for (let cut = 0; cut < stored.length; cut++)
       await expect(through(ofNode.decompressor(false), stored.subarray(0, cut), 97)).rejects.toThrow(
         'zst data is truncated',
       )
   })
+})
+
+test.each([-3, 1, 3, 9, 12])('zst of several threads is one frame, read by every program (level %i)', async (level) => {
+  const input = Buffer.concat([0, 1, 2].map((seed) => compressible(2_500_000, 'text', seed)))
+  for (const threads of [2, 5]) {
+    const stored = await through(compressor('zst', level, { threads }), input, 1 << 20)
+    const frames = [...new ZstFrames().split(stored)]
+    expect(frames.map(({ begins, ends }) => [begins, ends])).toEqual([[true, true]])
+    expect((await through(decompressor('zst'), stored)).equals(input)).toBe(true)
+    const zstd = spawnSync('zstd', ['-dc'], { input: stored, maxBuffer: 1 << 24 })
+    if (zstd.error === undefined) expect(zstd.stdout.equals(input)).toBe(true)
+    // Beyond level 9 each thread would need much memory.
+    const alone = await through(compressor('zst', level), input, 1 << 20)
+    expect(stored.equals(alone)).toBe(level > 9)
+  }
+})
+
+test('zst of several threads compresses an empty file, and a file that ends within the first call', async () => {
+  for (const input of [Buffer.alloc(0), compressible(10, 'text', 1)])
+    expect(
+      (await through(decompressor('zst'), await through(compressor('zst', 3, { threads: 2 }), input))).equals(input),
+    ).toBe(true)
 })
 
 test('lz4 and zst read several frames in a row', async () => {

@@ -91,7 +91,11 @@ class Copying {
 
   async #copy({ executor, pgPath, includes }: CopyRun, signal: AbortSignal): Promise<void> {
     const { files, backup, policy } = this.#request
-    const jobs = planCopyJobs(files, { ...backup, pgPath }, policy, { includes, bundles: this.#bundles })
+    const jobs = planCopyJobs(files, { ...backup, pgPath }, policy, {
+      includes,
+      bundles: this.#bundles,
+      workers: executor.workers,
+    })
     for await (const { job, result, worker } of executor.run('backup-file', jobs, { signal, weightOf })) {
       this.#record(job, result, { pgPath, worker })
       if (this.#doneBytes - this.#savedBytes < this.#saveEvery) continue

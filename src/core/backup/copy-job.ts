@@ -50,6 +50,8 @@ export interface CopyFilesJob {
     readonly raw: boolean
   }
   readonly compression: Compression
+  /** Threads that compress a large file, because fewer files than workers are left; absent: one. */
+  readonly compressThreads?: number
   /** Passphrase of the backup set's files, in an encrypted repository. */
   readonly cipherPass?: string
   readonly pages: { readonly size: number; readonly headerCheck: boolean }

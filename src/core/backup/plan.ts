@@ -6,6 +6,7 @@ import type { LazyList } from '../../util/lazy-list.ts'
 import { blockShapeOf, type BlockPolicy } from './block-policy.ts'
 import type { CopyFilesJob, CopyFileJob } from './copy-job.ts'
 import type { PlannedFile } from './increment.ts'
+import { SpareThreads } from './spare-threads.ts'
 import type { Mutable } from '../../util/mutable.ts'
 
 /** How files are copied, from options and settings of the server. Sizes in bytes. */
@@ -48,6 +49,8 @@ export interface CopyPart {
   readonly includes: (file: ListedFile) => boolean
   /** The last number of a bundle, counted over all parts. */
   readonly bundles: { last: number }
+  /** Number of workers that copy them. */
+  readonly workers: number
 }
 
 /**
@@ -65,7 +68,7 @@ export function* planCopyJobs(
   planned: LazyList<PlannedFile>,
   backup: BackupInPlan,
   policy: CopyPolicy,
-  { includes, bundles }: CopyPart = { includes: () => true, bundles: { last: 0 } },
+  { includes, bundles, workers }: CopyPart = { includes: () => true, bundles: { last: 0 }, workers: 1 },
 ): Generator<CopyFilesJob> {
   const { bundle } = policy
   const { alone, small, sizes, times } = filesToRead(planned, includes, bundle?.limitBytes)
@@ -83,7 +86,12 @@ export function* planCopyJobs(
 
   // The order of the indexes is that of the names.
   alone.sort((a, b) => sizes[b]! - sizes[a]! || a - b)
-  for (const files of batches(alone, sizes, BATCH_BYTES, BATCH_FILES)) yield jobFor(files, false)
+  const threads = new SpareThreads(workers, sizes)
+  for (const files of batches(alone, sizes, BATCH_BYTES, BATCH_FILES)) {
+    const job = jobFor(files, false)
+    const compressThreads = threads.take(files)
+    yield compressThreads === 1 || job.files[0]!.blocks !== undefined ? job : { ...job, compressThreads }
+  }
 
   if (bundle === undefined) return
   // Files of one target share bundles, so that restoring a tablespace reads few bundles. Within a target, files are

@@ -83,11 +83,12 @@ export async function storeFile(
   return content
 }
 
-function wholeFileFilters({ sizeBytes }: CopyFileJob, { compression, cipherPass, bundle }: CopyFilesJob): Stage[] {
+function wholeFileFilters({ sizeBytes }: CopyFileJob, job: CopyFilesJob): Stage[] {
+  const { compression, compressThreads: threads, cipherPass, bundle } = job
   const raw = bundle?.raw === true
   const { type, level } = compression
   return [
-    ...(type === 'none' ? [] : [compressor(type, level, { raw, wholeBytes: sizeBytes })]),
+    ...(type === 'none' ? [] : [compressor(type, level, { raw, wholeBytes: sizeBytes, threads })]),
     ...(cipherPass === undefined ? [] : [encryptor(cipherPass, { raw })]),
   ]
 }

@@ -44,9 +44,13 @@ test('parts of a backup share no file and no number of a bundle', () => {
   const bundled = { ...policy, bundle: { sizeBytes: 20 * MIB, limitBytes: 2 * MIB } }
   const bundles = { last: 0 }
   const part = (wanted: string) =>
-    [...planCopyJobs(files, backup, bundled, { bundles, includes: ({ name }) => wanted.includes(name.slice(-1)) })].map(
-      (job) => [job.bundle?.id, ...job.files.map(({ name }) => name)],
-    )
+    [
+      ...planCopyJobs(files, backup, bundled, {
+        bundles,
+        includes: ({ name }) => wanted.includes(name.slice(-1)),
+        workers: 2,
+      }),
+    ].map((job) => [job.bundle?.id, ...job.files.map(({ name }) => name)])
   expect(part('ac')).toEqual([[1, 'pg_data/a', 'pg_data/c']])
   expect(part('bd')).toEqual([[2, 'pg_data/b', 'pg_data/d']])
 })
@@ -70,6 +74,34 @@ describe('copy jobs without bundles', () => {
       repoName: `backup/main/${LABEL}/pg_data/d.zst`,
       priorContent: { first: true },
     })
+  })
+})
+
+describe('threads of a job that compress one file', () => {
+  const threadsOf = (workers: number, sizes: readonly number[], more: Partial<CopyPolicy> = {}) =>
+    [
+      ...planCopyJobs(
+        sizes.map((mib, i) => ({ ...planned(`pg_data/${i}`, mib * MIB), index: i })),
+        backup,
+        { ...policy, ...more },
+        { includes: () => true, bundles: { last: 0 }, workers },
+      ),
+    ].map(({ compressThreads }) => compressThreads ?? 1)
+
+  test.each([
+    { what: 'one large file', workers: 2, sizes: [1024, 50, 40], threads: [2, 1, 1] },
+    { what: 'one worker', workers: 1, sizes: [1024], threads: [1] },
+    { what: 'a file for each worker', workers: 2, sizes: [1024, 1024], threads: [1, 1] },
+    { what: 'another file in progress', workers: 2, sizes: [1024, 900], threads: [1, 1] },
+    { what: 'the last of three', workers: 2, sizes: [1024, 1024, 1024], threads: [1, 1, 2] },
+    { what: 'few files for many workers', workers: 8, sizes: [1024, 1024, 1024], threads: [3, 3, 3] },
+    { what: 'many files', workers: 4, sizes: Array<number>(20).fill(100), threads: Array<number>(20).fill(1) },
+    { what: 'small files', workers: 4, sizes: [31, 20], threads: [1, 1] },
+  ])('$what', ({ workers, sizes, threads }) => expect(threadsOf(workers, sizes)).toEqual(threads))
+
+  test('are one for a file in blocks, whose super blocks are compressed one by one', () => {
+    const blocks = { ...BLOCK_DEFAULTS, superBytes: MIB }
+    expect(threadsOf(2, [1024, 50], { blocks })).toEqual([1, 1])
   })
 })
 
