@@ -27,6 +27,8 @@ import { benchObjectStore } from './bench/object-store.ts'
 import { benchScan } from './bench/push-scan.ts'
 import { parseSettings, PGBACKREST } from './bench/settings.ts'
 
+// Servers and directories are removed at the exit of this process.
+for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
 try {
   const settings = parseSettings(process.argv.slice(2))
   if (!PGBACKREST.includes('/') && !isInstalled(PGBACKREST))

@@ -128,7 +128,8 @@ export class TlsTransport implements Transport {
 
   async #serve(name: Program['name'], host: TestHost, words: readonly string[]): Promise<void> {
     const { user, dir, env } = host
-    const as = [`--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups', ...words]
+    // A change of the user clears the signal that `Daemon` has set.
+    const as = ['--pdeathsig', 'KILL', `--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups', ...words]
     const daemon = new Daemon(`${name} server`, 'setpriv', as, join(dir, `${name}-server.log`), cleanEnv(user, env))
     this.#opened.push(daemon)
     if (name === 'pgbackrest') this.unwaited.push(daemon.pid)

@@ -53,7 +53,9 @@ export class Sshd implements AsyncDisposable {
 
   async start(): Promise<void> {
     const log = join(this.dir, 'sshd.log')
-    const child = spawn('/usr/sbin/sshd', ['-D', '-f', join(this.dir, 'sshd_config'), '-E', log], { stdio: 'ignore' })
+    // It ends with this process, however that ends.
+    const sshd = ['--pdeathsig', 'KILL', '/usr/sbin/sshd', '-D', '-f', join(this.dir, 'sshd_config'), '-E', log]
+    const child = spawn('setpriv', sshd, { stdio: 'ignore' })
     this.#process = child
     atEnd(() => this.kill())
     await until('sshd', async () => {

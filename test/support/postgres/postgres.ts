@@ -97,7 +97,8 @@ export class Cluster {
     for (const [name, value] of Object.entries({ listen_addresses: '', ...this.settings }))
       args.push('-c', `${name}=${value}`)
     const log = openSync(this.logFile, 'a')
-    const child = spawn(join(this.binDir, 'postgres'), args, {
+    // Stops at once when this process ends, however that ends.
+    const child = spawn('setpriv', ['--pdeathsig', 'QUIT', join(this.binDir, 'postgres'), ...args], {
       cwd: this.socketDir,
       env: cleanEnv(),
       stdio: ['ignore', log, log],
