@@ -1,7 +1,7 @@
-// Runs the commands on a small cluster, with a local repository and with one in S3, so that the code cache gets the functions that they call. It
-// needs no PostgreSQL.
+// Runs the commands on a small cluster, with a local repository, one in S3, and a repository and a cluster of another host, so that the code cache gets
+// the functions that they call. It needs no PostgreSQL and no sshd.
 import { spawn, spawnSync } from 'node:child_process'
-import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -31,6 +31,7 @@ repo1-s3-uri-style=path
 `
     for (const repository of [`repo1-path=${scratch}/repo\n`, `${inStore}repo1-path=/repo\n`])
       exerciseCommands(main, scratch, data, repository)
+    exerciseHosts(main, scratch, data)
   } finally {
     store.kill()
     rmSync(scratch, { recursive: true })
@@ -60,6 +61,37 @@ function exerciseCommands(main, scratch, data, repository) {
   stanza(['--repo1-retention-full=1', 'expire'])
   pgts(['info'])
   run(main, ['version'], scratch, 0)
+}
+
+/** Both ends of a connection: the program that replaces ssh starts the other end here. */
+function exerciseHosts(main, scratch, data) {
+  const write = (name, text) => {
+    writeFileSync(join(scratch, name), text)
+    chmodSync(join(scratch, name), 0o755)
+    return join(scratch, name)
+  }
+  const local = settings(scratch, data, `repo1-path=${scratch}/pushed\n`)
+  const served = write('served.conf', local.replaceAll('/lock\n', '/lock-there\n'))
+  const program = write('remote', `#!/bin/sh\nexec "${process.execPath}" "${main}" --allow-root "$@"\n`)
+  const ssh = write('ssh', '#!/bin/sh\nfor command; do :; done\nexec sh -c "$command"\n')
+  const optionsOf = (prefix) =>
+    [`host=host`, `host-user=user`, `host-cmd=${program}`, `host-config=${served}`].map((line) => `${prefix}-${line}\n`)
+  const hosts = `cmd-ssh=${ssh}\n`
+  const push = write('push.conf', settings(scratch, data, [hosts, ...optionsOf('repo1')].join('')))
+  const pull = write('pull.conf', local.replace('[demo]\n', `${hosts}[demo]\n${optionsOf('pg1').join('')}`))
+  const stanza = (config, args) =>
+    run(main, [`--config=${config}`, '--allow-root', '--stanza=demo', ...args], scratch, 0)
+
+  stanza(push, ['--no-online', 'stanza-create'])
+  stanza(push, ['archive-push', join(data, 'pg_wal', segmentName(1))])
+  stanza(push, ['archive-get', segmentName(1), join(scratch, 'segment')])
+  for (const blocks of [[], ['--repo1-bundle', '--repo1-block']])
+    stanza(pull, [...blocks, '--type=full', '--no-online', 'backup'])
+  appendFileSync(join(data, 'base/1/1000'), page(8))
+  stanza(pull, ['--repo1-bundle', '--repo1-block', '--type=incr', '--no-online', 'backup'])
+  rmSync(join(scratch, 'restored'), { recursive: true, force: true })
+  stanza(push, [`--pg1-path=${join(scratch, 'restored')}`, 'restore'])
+  stanza(push, ['info'])
 }
 
 function run(main, args, cwd, expected) {
