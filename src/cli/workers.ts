@@ -1,11 +1,14 @@
 import type { MessagePort } from 'node:worker_threads'
+import type { CopyFilesJob } from '../core/backup/copy-job.ts'
 import type { jobHandlers } from '../core/jobs.ts'
 import { describeOpen, type Repository, type RepositoryDescription } from '../core/repository.ts'
-import type { WorkerSetup } from '../core/worker-env.ts'
+import type { MainRoutes, WorkerEnv, WorkerSetup } from '../core/worker-env.ts'
 import type { ClusterDescription } from '../postgres/cluster-access.ts'
 import type { Connection } from '../remote/connection.ts'
+import { PgtsError } from '../util/error.ts'
 import { loadModule } from '../util/load-module.ts'
 import type { Logger } from '../util/log.ts'
+import { markHandled } from '../util/mark-handled.ts'
 import { fittingWorkers, openFilesLimit } from '../util/open-files.ts'
 import type { Executor } from '../worker/executor.ts'
 import type { JobRetry } from '../worker/retry.ts'
@@ -28,12 +31,15 @@ export interface WorkersRequest {
 
 export type InlineRequest = Omit<WorkersRequest, 'workers'>
 
-/** Number of jobs that a worker sends to another host at the same time, because their requests wait for the network. */
+/** Number of jobs that are sent over one connection at the same time, because their requests wait for the network. */
 const REMOTE_LANES = 4
+/** The main thread relays the bytes of so many connections: see docs/performance.md, "A repository host". */
+const MOST_RELAYED = 4
 
 /**
  * Worker threads for jobs on these repositories; small work is done by this thread. Remote storages are served to workers
- * by this thread at first. Jobs that read a cluster on another host are sent there, by each worker over its own connection.
+ * by this thread at first. Jobs that read a cluster on another host are sent there, each worker over its own connection: by this thread if
+ * it only has to store what it receives, else by a worker thread for each.
  */
 export async function openWorkers(request: WorkersRequest): Promise<Executor<typeof jobHandlers>> {
   const { repositories, cluster, retry, log } = request
@@ -44,6 +50,8 @@ export async function openWorkers(request: WorkersRequest): Promise<Executor<typ
   if (workers < request.workers)
     log.detail(`${workers} workers instead of ${request.workers}: the limit of open files is ${limit} (ulimit -n)`)
   const setup = setupOf(request)
+  if (cluster.kind === 'remote' && distant.length === 0 && workers <= MOST_RELAYED)
+    return openRelay(request, setup, workers)
   const threads = threadExecutor<typeof jobHandlers>({
     workers,
     lanes: setup.lanes,
@@ -75,14 +83,65 @@ export async function openInline(
   request: InlineRequest,
   setup = setupOf(request),
 ): Promise<Executor<typeof jobHandlers>> {
-  const { repositories, connection, retry, log } = request
+  if (request.connection !== undefined) return openRelay(request, setup, 1)
+  return (await inlineFor(request, setup)).executor
+}
+
+/** Sends jobs to the host of the cluster from this thread. @param workers number of connections, with the main one */
+async function openRelay(
+  request: InlineRequest,
+  setup: WorkerSetup,
+  workers: number,
+): Promise<Executor<typeof jobHandlers>> {
+  const { connection, repositories } = request
+  if (connection === undefined) throw new PgtsError('assert', 'the cluster has no connection')
+  const { workersFor } = await loadModule(() => import('../worker/sized.ts'))
+  let inUse = 1
+  const lanes = (setup.lanes ?? 1) * workers
+  const { executor, open } = await inlineFor(
+    request,
+    { ...setup, lanes },
+    { connection, connections: workers, inUse: () => inUse },
+  )
+  let prepared: Promise<WorkerEnv> | undefined
+  const use = (wanted: number) => {
+    inUse = Math.min(wanted, workers)
+    prepared = open()
+    if (repositories.length !== 1) return
+    const prepare = async ({ forwarded }: WorkerEnv) => forwarded?.prepare(repositories[0]!.key)
+    markHandled(prepared.then(prepare))
+  }
+  return {
+    ...executor,
+    workers,
+    warm: use,
+    expect: (work) => use(workersFor(work, workers)),
+    async [Symbol.asyncDispose]() {
+      await executor[Symbol.asyncDispose]()
+      // If it could not be opened, the run has reported that.
+      await (await prepared?.catch(() => undefined))?.[Symbol.asyncDispose]()
+    },
+  }
+}
+
+interface Inline {
+  readonly executor: Executor<typeof jobHandlers>
+  /** The environment of its jobs, opened once. */
+  open(): Promise<WorkerEnv>
+}
+
+async function inlineFor(request: InlineRequest, setup: WorkerSetup, main?: MainRoutes): Promise<Inline> {
+  const { repositories, retry, log } = request
   const [{ handlersFor }, { inlineExecutor }, { openWorkerEnv }] = await Promise.all([
     loadModule(() => import('../core/jobs.ts')),
     loadModule(() => import('../worker/inline.ts')),
     loadModule(() => import('../core/worker-env.ts')),
   ])
   const opened = new Map(repositories.map((repository) => [repository.key, repository]))
-  return inlineExecutor(handlersFor(setup), () => openWorkerEnv(setup, log, opened, connection), { retry, log })
+  let env: Promise<WorkerEnv> | undefined
+  const open = () => (env ??= openWorkerEnv(setup, log, opened, main))
+  const workerOf = (job: unknown, lane: unknown) => (lane as WorkerEnv).forwarded?.numberOf?.(job as CopyFilesJob) ?? 1
+  return { executor: inlineExecutor(handlersFor(setup), open, { retry, log, workerOf }), open }
 }
 
 async function servicesOf(

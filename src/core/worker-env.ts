@@ -9,7 +9,7 @@ import { loadModule } from '../util/load-module.ts'
 import { silentLogger, type Logger } from '../util/log.ts'
 import { openRepository } from './open-repository.ts'
 import { repositoryOf, type Repository, type RepositoryDescription } from './repository.ts'
-import type { ForwardedJobs } from './serve/forward-jobs.ts'
+import type { JobForwarder } from './serve/forward-jobs.ts'
 import { repoId } from '../util/repo-id.ts'
 
 /** The description from which a worker opens its environment; plain data, because sockets do not cross threads. */
@@ -35,7 +35,7 @@ export interface WorkerEnv extends AsyncDisposable {
   /** Of a cluster on this host. */
   readonly files: ClusterFiles
   /** Present if the cluster is on another host. */
-  readonly forwarded?: ForwardedJobs | undefined
+  readonly forwarded?: JobForwarder | undefined
   /** Read buffer; stages own their output buffers. Allocated at first use. */
   readonly buffer: Buffer
   readonly lanes?: readonly WorkerEnv[]
@@ -46,17 +46,27 @@ export interface JobEnv extends Pick<WorkerEnv, 'files' | 'buffer'> {
   readonly storage: StorageDriver
 }
 
+/** How the main thread sends jobs to the host of a cluster. */
+export interface MainRoutes {
+  /** The connection of the command, which jobs use first. */
+  readonly connection: Connection
+  /** Number of connections, with that one. */
+  readonly connections: number
+  /** How many of them are worth the work. */
+  readonly inUse: () => number
+}
+
 /**
  * @param log logger of the worker; storages log their retries to it
  * @param access storages that the main thread has open, by the key of their repository: ports to them or, in the main
  * thread itself, the repositories, which stay open
- * @param main in the main thread: the connection to the host of the cluster
+ * @param main in the main thread, for a cluster on another host
  */
 export async function openWorkerEnv(
   setup: WorkerSetup,
   log: Logger = silentLogger,
   access: ReadonlyMap<number, MessagePort | Repository> = new Map(),
-  main?: Connection,
+  main?: MainRoutes,
 ): Promise<WorkerEnv> {
   const repositories = new WorkerRepositories(setup, log, access)
   const cluster = await openWorkerCluster(setup, repositories, log, main)
@@ -77,35 +87,47 @@ export async function openWorkerEnv(
 /** The cluster as a worker uses it: by its files, or by sending jobs to its host. */
 interface WorkerCluster {
   readonly files?: ClusterFiles
-  readonly forwarded?: ForwardedJobs
+  readonly forwarded?: JobForwarder
 }
 
 async function openWorkerCluster(
   { cluster, opening, lanes = 1, bufferBytes }: WorkerSetup,
   repositories: WorkerRepositories,
   log: Logger,
-  main: Connection | undefined,
+  main: MainRoutes | undefined,
 ): Promise<WorkerCluster> {
   if (cluster.kind === 'local') {
     const { openClusterFiles } = await loadModule(() => import('../postgres/registry.ts'))
     return { files: await openClusterFiles(cluster) }
   }
   const { ForwardedJobs } = await loadModule(() => import('./serve/forward-jobs.ts'))
-  const connect = async (signal: AbortSignal) => {
+  const connect = async (signal: AbortSignal, process?: number) => {
     const { logTo, openHost } = await loadModule(() => import('../remote/host.ts'))
     using _turn = await new Gate(MOST_OPENING, opening).enter()
-    const { connection } = await openHost(cluster.host, { onLog: logTo(log), signal })
+    const { connection } = await openHost(cluster.host, { onLog: logTo(log), signal, process })
     return connection
   }
-  const repository = (key: number) => repositories.get(key)
-  return { forwarded: new ForwardedJobs({ main, connect, repository, lanes, bufferBytes }) }
+  const { connections = 1 } = main ?? {}
+  const common = { repository: (key: number) => repositories.get(key), lanes: lanes / connections, bufferBytes }
+  if (main === undefined) return { forwarded: new ForwardedJobs({ ...common, connect }) }
+  const { SpreadJobs } = await loadModule(() => import('./serve/spread-jobs.ts'))
+  const routes = Array.from(
+    { length: connections },
+    (_, process) =>
+      new ForwardedJobs({
+        ...common,
+        main: process === 0 ? main.connection : undefined,
+        connect: (signal) => connect(signal, process),
+      }),
+  )
+  return { forwarded: new SpreadJobs(routes, main.inUse) }
 }
 
 /** sshd refuses some of more than 10 connections that are being opened (MaxStartups). */
 const MOST_OPENING = 4
 
 class Lane implements WorkerEnv {
-  readonly forwarded: ForwardedJobs | undefined
+  readonly forwarded: JobForwarder | undefined
   readonly #files: ClusterFiles | undefined
   readonly #repositories: WorkerRepositories
   readonly #bufferBytes: number

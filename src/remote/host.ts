@@ -33,11 +33,13 @@ export interface OpenHostOptions {
   readonly handlers?: readonly Handler[]
   readonly onLog?: (record: RemoteLog) => void
   readonly signal?: AbortSignal
+  /** Number of the connection; default: that of this thread. 0 is the main one. */
+  readonly process?: number
 }
 
-/** Starts a process on another host and opens what it serves. The number of the connection is that of this thread. */
+/** Starts a process on another host and opens what it serves. */
 export async function openHost(description: HostDescription, options: OpenHostOptions = {}): Promise<OpenedHost> {
-  return openOver(await openChannel(description, options.signal), description, options)
+  return openOver(await openChannel(description, options), description, options)
 }
 
 /** Greets and opens over this channel; if it rejects, the channel has been destroyed. */
@@ -62,7 +64,7 @@ async function opened(
   connection: Connection,
   channel: Channel,
   open: HostDescription['open'],
-  { signal }: OpenHostOptions,
+  { signal, process = threadId }: OpenHostOptions,
 ): Promise<OpenAnswer> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
@@ -73,7 +75,7 @@ async function opened(
     }, open.protocolTimeoutMs)
   })
   try {
-    return await Promise.race([connection.call(openVerb, { ...open, process: threadId }, { signal }), late])
+    return await Promise.race([connection.call(openVerb, { ...open, process }, { signal }), late])
   } finally {
     clearTimeout(timer)
   }
@@ -89,18 +91,21 @@ export function logTo(log: Logger): (record: RemoteLog) => void {
   return ({ level, message }) => log[level](message)
 }
 
-async function openChannel({ host, transport, open }: HostDescription, signal?: AbortSignal): Promise<Channel> {
+async function openChannel(
+  { host, transport, open }: HostDescription,
+  { signal, process = threadId }: OpenHostOptions,
+): Promise<Channel> {
   if (transport.kind === 'tls') {
     const { connectTls } = await loadModule(() => import('./tls/connect-tls.ts'))
     const socket = await connectTls({ ...transport, host }, { ioTimeoutMs: open.ioTimeoutMs, signal })
-    return socketChannel(socket, `remote-${threadId} tls protocol on '${host}'`)
+    return socketChannel(socket, `remote-${process} tls protocol on '${host}'`)
   }
   const { kind: _, args, ...target } = transport
   const { openSsh } = await loadModule(() => import('./ssh.ts'))
-  return openSsh({ ...target, host, process: threadId, args: withProcess(args) })
+  return openSsh({ ...target, host, process, args: withProcess(args, process) })
 }
 
 /** Before the last word, the command. */
-function withProcess(args: readonly string[]): string[] {
-  return [...args.slice(0, -1), `--process=${threadId}`, ...args.slice(-1)]
+function withProcess(args: readonly string[], process: number): string[] {
+  return [...args.slice(0, -1), `--process=${process}`, ...args.slice(-1)]
 }

@@ -13,11 +13,18 @@ export interface InlineEnvironment extends AsyncDisposable {
   readonly lanes?: readonly unknown[]
 }
 
+export interface InlineOptions {
+  readonly retry?: JobRetry
+  readonly log?: Logger
+  /** For log lines: the number of what has run a job; default: 1. @param lane environment of the job */
+  readonly workerOf?: (job: unknown, lane: unknown) => number
+}
+
 /** Runs jobs on this thread: one after the other, or one in each lane; for tests and for few or small jobs. */
 export function inlineExecutor<H extends JobHandlers, E extends InlineEnvironment>(
   handlers: H,
   openEnv: () => Promise<E>,
-  { retry = NO_RETRY, log = silentLogger }: { readonly retry?: JobRetry; readonly log?: Logger } = {},
+  { retry = NO_RETRY, log = silentLogger, workerOf = () => 1 }: InlineOptions = {},
 ): Executor<H> {
   let opened: Promise<E> | undefined
   let lanes: Lanes | undefined
@@ -37,7 +44,7 @@ export function inlineExecutor<H extends JobHandlers, E extends InlineEnvironmen
         if (handler === undefined) throw new PgtsError('assert', `no handler is known for jobs of kind ${kind}`)
         const place = { retry, kind, log, signal, isDropped: () => closed }
         const result = (await withRetries(() => handler(job, lane, signal), place)) as ResultOf<H[K]>
-        return { job, result, worker: 1 }
+        return { job, result, worker: workerOf(job, lane) }
       }
       const lanesOf = async () => {
         if (closed) throw new PgtsError('assert', 'the executor was closed while jobs were left')

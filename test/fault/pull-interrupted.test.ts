@@ -11,7 +11,7 @@ let site: PullSite
 beforeAll(async () => {
   if (!canSwitchUsers) return
   site = await PullSite.start({
-    repository: { 'compress-type': 'gz', 'compress-level': '9', 'process-max': '1', 'job-retry-interval': '1' },
+    repository: { 'compress-type': 'gz', 'compress-level': '9', 'process-max': '2', 'job-retry-interval': '1' },
   })
   await site.cluster.query(
     'create table t as select g, md5(g::text) || md5((g + 7)::text) as v from generate_series(1, 400000) g; checkpoint',
@@ -29,7 +29,7 @@ beforeEach(() => {
   for (const label of labels()) if (!finished().includes(label)) rmSync(path(label), { recursive: true })
 })
 
-/** The processes that serve the cluster: number 0 has locks and session, the others run jobs. */
+/** The processes that serve the cluster: all run jobs, number 0 also has locks and session. */
 const serving = (number: RegExp) =>
   allProcesses().filter(({ args }) => {
     const given = args.find((arg) => arg.startsWith('--process='))?.slice('--process='.length)
@@ -87,7 +87,7 @@ onHosts(
   async () => {
     const { code, stdout } = await backUp(kill(/^[1-9]/))
     expect(code, stdout).toBe(0)
-    expect(stdout).toMatch(/P01 +WARN: backup-file job failed, retry 1 of \d+ after 0 ms: .*pg-host/)
+    expect(stdout).toMatch(/P0\d +WARN: backup-file job failed, retry 1 of \d+ after 0 ms: .*pg-host/)
     const verified = await site.hosts.repository.pgtsOk('--stanza=main', 'verify')
     expect(verified.stdout).toContain('errors = 0')
     await expectReleased()

@@ -7,10 +7,19 @@ import { JobNames } from './job-names.ts'
 import { backupFileVerb, jobSetupVerb } from './job-verbs.ts'
 import { storageVerbs } from './storage-verbs.ts'
 
+/** Sends jobs of this thread to the host of a cluster. */
+export interface JobForwarder extends AsyncDisposable {
+  /** Connects before the first job, because that takes as long as starting a process there. If it fails, the first job connects. */
+  prepare(repoKey: number): void
+  backupFiles(job: CopyFilesJob, signal: AbortSignal): Promise<readonly CopiedFile[]>
+  /** Number of the connection that took a job, from 1, if there are several. */
+  numberOf?(job: CopyFilesJob): number
+}
+
 export interface ForwardOptions {
-  /** For small work: the connection of the main thread, which stays open. */
+  /** The connection of the main thread, which stays open. */
   readonly main?: Connection | undefined
-  /** Opens a connection of this worker. */
+  /** Opens another connection. */
   connect(signal: AbortSignal): Promise<Connection>
   repository(key: number): Promise<Repository>
   /** Number of concurrent jobs. */
@@ -24,11 +33,14 @@ interface Ready {
   readonly names: JobNames
 }
 
+/** Time for the other end to cancel a job. */
+const CANCEL_MS = 10_000
+
 /**
- * Sends the jobs of one worker to the host of the cluster over a connection of its own, and serves the
- * repository to that host over the same connection. A lost connection is replaced for the next job.
+ * Sends jobs to the host of the cluster over one connection, and serves the repository to that host over the same
+ * connection. A lost connection is replaced for the next job, except the one of the main thread.
  */
-export class ForwardedJobs implements AsyncDisposable {
+export class ForwardedJobs implements JobForwarder {
   readonly #options: ForwardOptions
   readonly #closing = new AbortController()
   #ready: Promise<Ready> | undefined
@@ -37,7 +49,6 @@ export class ForwardedJobs implements AsyncDisposable {
     this.#options = options
   }
 
-  /** Connects before the first job, because that takes as long as starting a process there. If it fails, the first job connects. */
   prepare(repoKey: number): void {
     markHandled(this.#connected(repoKey, this.#closing.signal))
   }
@@ -45,6 +56,7 @@ export class ForwardedJobs implements AsyncDisposable {
   async backupFiles(job: CopyFilesJob, signal: AbortSignal): Promise<readonly CopiedFile[]> {
     const { connection, names } = await this.#connected(job.repoKey, signal)
     using _held = names.hold(job)
+    using _limit = limitCancellation(connection, signal)
     return await connection.call(backupFileVerb, job, { signal })
   }
 
@@ -89,5 +101,20 @@ export class ForwardedJobs implements AsyncDisposable {
     // If it could not be opened, a job has reported that.
     const ready = await this.#ready?.catch(() => undefined)
     if (ready !== undefined && ready.connection !== this.#options.main) await ready.connection[Symbol.asyncDispose]()
+  }
+}
+
+/** An aborted command does not wait for another end that does not answer. */
+function limitCancellation(connection: Connection, signal: AbortSignal): Disposable {
+  let timer: NodeJS.Timeout | undefined
+  const onAbort = () => {
+    timer = setTimeout(() => void connection.bye('a cancelled job has not ended'), CANCEL_MS)
+  }
+  signal.addEventListener('abort', onAbort, { once: true })
+  return {
+    [Symbol.dispose]() {
+      signal.removeEventListener('abort', onAbort)
+      clearTimeout(timer)
+    },
   }
 }

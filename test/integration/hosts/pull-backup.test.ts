@@ -52,7 +52,7 @@ onHosts(
   async () => {
     const { cluster, hosts } = site
     const full = await backUp('full')
-    // Each of two workers has a connection of its own.
+    // P01 is the connection of the command, P02 the second one.
     expect(full).toMatch(/ P01 DETAIL: backup file .*base/)
     expect(full).toMatch(/ P02 DETAIL: backup file .*base/)
     await cluster.query('update big set v = v || v where id between 1000 and 1100; checkpoint')

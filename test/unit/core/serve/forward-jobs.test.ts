@@ -4,15 +4,19 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { duplexPair } from 'node:stream'
 import { gunzipSync } from 'node:zlib'
-import { afterAll, beforeEach, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeEach, expect, test, vi } from 'vitest'
 import type { CopyFilesJob } from '../../../../src/core/backup/copy-job.ts'
 import { jobHandlers } from '../../../../src/core/jobs.ts'
 import { ForwardedJobs } from '../../../../src/core/serve/forward-jobs.ts'
+import { SpreadJobs } from '../../../../src/core/serve/spread-jobs.ts'
 import { jobService, type JobService } from '../../../../src/core/serve/run-jobs.ts'
 import { openWorkerEnv } from '../../../../src/core/worker-env.ts'
 import type { Connection } from '../../../../src/remote/connection.ts'
 import { socketChannel } from '../../../../src/remote/channel.ts'
 import { accept, connect } from '../../../../src/remote/connect.ts'
+import { onCall } from '../../../../src/remote/handlers.ts'
+import { backupFileVerb, jobSetupVerb } from '../../../../src/core/serve/job-verbs.ts'
+import { deferred } from '../../../support/remote/connection-pair.ts'
 import type { StorageDriver } from '../../../../src/storage/driver.ts'
 import { RemoteStorage } from '../../../../src/storage/remote/driver.ts'
 import { memoryStorage, type MemoryStorage } from '../../../../src/storage/memory.ts'
@@ -30,6 +34,8 @@ afterAll(() => rmSync(dir, { recursive: true }))
 const LABEL = 'backup/main/20260102-030405F'
 const limits = { ioTimeoutMs: 10_000, protocolTimeoutMs: 60_000 }
 const { signal } = new AbortController()
+
+afterEach(() => void vi.useRealTimers())
 
 let repository: MemoryStorage
 let served: StorageDriver
@@ -132,6 +138,56 @@ test('an aborted job ends with its reason and leaves no file', async () => {
   await using forwarded = forwardedOver(near)
   await expect(forwarded.backupFiles(aJob('1'), stop.signal)).rejects.toBe(reason)
   expect(repository.files.size).toBe(0)
+})
+
+test('an aborted job ends its connection if the other end does not answer', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  const [a, b] = duplexPair()
+  const [near, far] = await Promise.all([
+    connect(socketChannel(a, 'remote-1'), { ...limits, host: 'db1', hostCommandOption: 'pg1-host-cmd' }),
+    accept(socketChannel(b, 'client'), limits),
+  ])
+  const started = deferred()
+  far.serve([
+    onCall(jobSetupVerb, async () => ({})),
+    onCall(backupFileVerb, () => {
+      started.resolve()
+      return new Promise(() => undefined)
+    }),
+  ])
+  const forwarded = forwardedOver(near)
+  const stop = new AbortController()
+  const job = expect(forwarded.backupFiles(aJob('1'), stop.signal)).rejects.toMatchObject({ code: 'host-connect' })
+  await started.promise
+  stop.abort(new PgtsError('term', 'terminated on signal SIGTERM'))
+  await vi.advanceTimersByTimeAsync(10_000)
+  await job
+  expect(near.signal.aborted).toBe(true)
+})
+
+test('jobs are spread over as many connections as are worth the work', async () => {
+  const pairs = [await pair(), await pair(), await pair()]
+  const opened: number[] = []
+  const routes = pairs.map(
+    ({ near }, number) =>
+      new ForwardedJobs({
+        connect: async () => {
+          opened.push(number)
+          return near
+        },
+        repository: async () => ({ key: 1, display: 'repo1', storage: served }),
+        lanes: 4,
+        bufferBytes: 64 * 1024,
+      }),
+  )
+  let inUse = 1
+  await using spread = new SpreadJobs(routes, () => inUse)
+  await Promise.all([spread.backupFiles(aJob('1'), signal), spread.backupFiles(aJob('2'), signal)])
+  expect(opened).toEqual([0])
+  inUse = 2
+  await Promise.all([spread.backupFiles(aJob('3'), signal), spread.backupFiles(aJob('4'), signal)])
+  expect(opened).toEqual([0, 1])
+  for (const name of ['1', '2', '3', '4']) expect(stored(name).equals(contentOf(name))).toBe(true)
 })
 
 test('a job over a lost connection fails, leaves no file, and succeeds over the next connection', async () => {
