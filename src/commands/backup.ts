@@ -99,8 +99,9 @@ async function takeBackup(
 ): Promise<TakenBackup> {
   const infos = await loadInfos(ctx, repository)
   await using clusters = ctx.options.online ? await chooseClusters(ctx, connected) : undefined
-  const { cluster, server } = clusters?.main ?? { cluster: await ctx.cluster(), server: undefined }
-  const source = { ...(await identify(ctx, repository, infos, cluster)), standby: clusters?.standby }
+  const main = clusters?.main ?? { cluster: await ctx.cluster(), server: undefined }
+  const { cluster, server } = main
+  const source = { ...(await identify(ctx, repository, infos, main)), standby: clusters?.standby }
   if (server === undefined) await refuseRunningServer(ctx, cluster)
   else assertReady(ctx, server, source)
   const choices = await choose(ctx, repository, source)
@@ -117,8 +118,10 @@ async function takeBackup(
   const damaged = await copy(run, plan, executors, lock)
   // The workers end while the backup is finished.
   markHandled(executors[Symbol.asyncDispose]())
+  const host = isOnStandby(run) ? undefined : cluster.hostIdentity()
+  if (host !== undefined) markHandled(host)
   const manifest = await finish(run, plan)
-  if (!isOnStandby(run)) await recordArchivingHost(ctx, [repository], await cluster.hostIdentity())
+  if (host !== undefined) await recordArchivingHost(ctx, [repository], await host)
   return { manifest, damaged, archiveInfo: infos.archiveInfo }
 }
 

@@ -2,7 +2,7 @@ import { PgtsError } from '../util/error.ts'
 import { byteString, bytesOf, type ServerConnection } from './client.ts'
 import type { ControlFile } from './control-file.ts'
 import { formatLsn, parseLsn, walFileOf } from '../util/lsn.ts'
-import { backupCalls, requireBackupSupport, walFunctions } from './versions.ts'
+import { backupCalls, requireBackupSupport, walFunctions, type PostgresVersion } from './versions.ts'
 import type { ByteString } from '../util/byte-string.ts'
 
 /** A point in the WAL: its LSN as text of the server, and the segment that contains it. */
@@ -17,9 +17,13 @@ export interface BackupStartPoint extends WalPosition {
    * a standby.
    */
   readonly walFileBefore?: string
+  /** Before the start, milliseconds since the epoch by the server's clock. */
+  readonly timeMs: number
 }
 
 export interface BackupStopPoint extends WalPosition {
+  /** After the stop, milliseconds since the epoch by the server's clock. */
+  readonly timeMs: number
   /** Content of the file backup_label, byte for byte (byte string). */
   readonly backupLabel: string
   /** Content of the file tablespace_map; undefined when it is blank. */
@@ -45,17 +49,22 @@ export async function beginBackup(
 ): Promise<BackupSession> {
   const { postgres } = connection.facts
   requireBackupSupport(postgres)
-  const walFileBefore = connection.facts.inRecovery ? undefined : await currentWalSegment(connection)
+  const [before] = await connection.query<{ ms: string; wal_file: string | null }>(
+    `select ${TIME_MS} as ms, ${connection.facts.inRecovery ? 'null' : currentWalFile(postgres)} as wal_file`,
+  )
+  const walFileBefore = before!.wal_file ?? undefined
+  const label = `'pgts backup started at ' || current_timestamp::text`
   const [row] = await connection.query<{ lsn: string; wal_file: string | null }>(
     `select lsn::text as lsn, ${walFileOfLsn(connection)} as wal_file
-     from pg_catalog.${backupCalls(postgres, options.startFast).start} as lsn`,
-    [`pgts backup started at ${await serverTimeText(connection)}`],
+     from pg_catalog.${backupCalls(postgres, options.startFast, label).start} as lsn`,
+    [],
     options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs },
   )
   if (row === undefined) throw new PgtsError('db-query', 'the server started the backup without returning its LSN')
   const { lsn } = row
   const walFile = row.wal_file ?? (await standbyWalFile(connection, lsn))
-  return new Session(connection, { lsn, walFile, ...(walFileBefore === undefined ? {} : { walFileBefore }) })
+  const timeMs = Number(before!.ms)
+  return new Session(connection, { lsn, walFile, timeMs, ...(walFileBefore === undefined ? {} : { walFileBefore }) })
 }
 
 /** A standby refuses to name segments. */
@@ -71,6 +80,14 @@ async function standbyWalFile(connection: ServerConnection, lsn: string): Promis
   return walFileOf(parseLsn(lsn), row!.timeline, connection.facts.walSegmentSize)
 }
 
+interface StopRow {
+  readonly lsn: string
+  readonly wal_file: string | null
+  readonly label: unknown
+  readonly map: unknown
+  readonly ms: string
+}
+
 class Session implements BackupSession {
   readonly start: BackupStartPoint
   readonly #connection: ServerConnection
@@ -84,9 +101,9 @@ class Session implements BackupSession {
   async finish(): Promise<BackupStopPoint> {
     if (this.#state !== 'begun') throw new PgtsError('assert', 'the backup was finished already')
     const { postgres, walSegmentSize } = this.#connection.facts
-    const [row] = await this.#connection.query<{ lsn: string; wal_file: string | null; label: unknown; map: unknown }>(
+    const [row] = await this.#connection.query<StopRow>(
       `select lsn::text as lsn, ${walFileOfLsn(this.#connection)} as wal_file,
-         ${bytesOf('labelfile')} as label, ${bytesOf('spcmapfile')} as map
+         ${bytesOf('labelfile')} as label, ${bytesOf('spcmapfile')} as map, ${TIME_MS} as ms
        from pg_catalog.${backupCalls(postgres, true).stop}`,
     )
     if (row === undefined) throw new PgtsError('db-query', 'the server stopped the backup without returning its LSN')
@@ -99,6 +116,7 @@ class Session implements BackupSession {
       walFile: lastWalFile(row.lsn, walFile, walSegmentSize),
       backupLabel,
       tablespaceMap: map.trim() === '' ? undefined : map,
+      timeMs: Number(row.ms),
     }
   }
 
@@ -158,11 +176,15 @@ export function checkControlReached(control: ControlFile, start: WalPosition): v
 
 /** Name of the segment that is being written. */
 export async function currentWalSegment(connection: ServerConnection): Promise<string> {
-  const names = walFunctions(connection.facts.postgres)
   const [row] = await connection.query<{ wal_file: string }>(
-    `select pg_catalog.${names.walFileName}(pg_catalog.${names.currentInsertLsn}())::text as wal_file`,
+    `select ${currentWalFile(connection.facts.postgres)} as wal_file`,
   )
   return row!.wal_file
+}
+
+function currentWalFile(postgres: PostgresVersion): string {
+  const names = walFunctions(postgres)
+  return `pg_catalog.${names.walFileName}(pg_catalog.${names.currentInsertLsn}())::text`
 }
 
 /** Begin a new segment, so that the current one is archived; its name. The restore point makes sure that the current one is not empty. */
@@ -178,16 +200,11 @@ export async function switchWal(connection: ServerConnection, restorePoint = 'pg
 
 /** Milliseconds since the epoch, by the server's clock. */
 export async function serverTimeMs(connection: ServerConnection): Promise<number> {
-  const [row] = await connection.query<{ ms: string }>(
-    'select (extract(epoch from pg_catalog.clock_timestamp()) * 1000)::bigint::text as ms',
-  )
+  const [row] = await connection.query<{ ms: string }>(`select ${TIME_MS} as ms`)
   return Number(row!.ms)
 }
 
-async function serverTimeText(connection: ServerConnection): Promise<string> {
-  const [row] = await connection.query<{ now: string }>('select current_timestamp::text as now')
-  return row!.now
-}
+const TIME_MS = '(extract(epoch from pg_catalog.clock_timestamp()) * 1000)::bigint::text'
 
 /** A database as the manifest lists it; the name is a byte string. */
 export interface ListedDatabase {

@@ -147,9 +147,13 @@ export function walFunctions(row: PostgresVersion): WalFunctions {
       }
 }
 
-/** SQL calls that begin and end a non-exclusive backup; `$1` is the label. pgts waits for the archive itself. */
-export function backupCalls(row: PostgresVersion, fast: boolean): { readonly start: string; readonly stop: string } {
-  if (row.number >= 150000) return { start: `pg_backup_start($1, ${fast})`, stop: 'pg_backup_stop(false)' }
+/** SQL calls that begin and end a non-exclusive backup. `label` is SQL. pgts waits for the archive itself. */
+export function backupCalls(
+  row: PostgresVersion,
+  fast: boolean,
+  label = '$1',
+): { readonly start: string; readonly stop: string } {
+  if (row.number >= 150000) return { start: `pg_backup_start(${label}, ${fast})`, stop: 'pg_backup_stop(false)' }
   const stop = row.number >= 100000 ? 'pg_stop_backup(false, false)' : 'pg_stop_backup(false)'
-  return { start: `pg_start_backup($1, ${fast}, false)`, stop }
+  return { start: `pg_start_backup(${label}, ${fast}, false)`, stop }
 }

@@ -1,6 +1,6 @@
 import { waitForSegments, type ArchivedSegment } from '../../core/archive/wait-for-wal.ts'
 import type { CopyPolicy } from '../../core/backup/plan.ts'
-import { startOnServer, timeMs, type StartedBackup } from '../../core/backup/server-side.ts'
+import { startOnServer, type StartedBackup } from '../../core/backup/server-side.ts'
 import { isStreaming, waitForReplay } from '../../core/backup/standby-replay.ts'
 import type { Repository } from '../../core/repository.ts'
 import { archiveIdOf, currentHistory } from '../../format/archive-info.ts'
@@ -32,11 +32,11 @@ export interface BackupRun {
 export async function begin(ready: Omit<BackupRun, 'started' | 'timestampStart'>): Promise<BackupRun> {
   const { ctx, server, source } = ready
   const { options, clock, log } = ctx
-  const timestampStart = Math.floor((await timeMs(server, clock)) / 1000)
-  if (server === undefined) return { ...ready, started: undefined, timestampStart }
+  if (server === undefined) return { ...ready, started: undefined, timestampStart: Math.floor(clock.nowMs() / 1000) }
   const settings = { startFast: options.startFast, timeoutMs: options.dbTimeout, log }
   ctx.progress.phase('waiting for checkpoint')
-  return { ...ready, started: await startOnServer(server, settings, source.readControl), timestampStart }
+  const started = await startOnServer(server, settings, source.readControl)
+  return { ...ready, started, timestampStart: Math.floor(started.session.start.timeMs / 1000) }
 }
 
 /** Waits until the files of the standby contain what was changed before the start. */

@@ -1,7 +1,7 @@
 import { copyArchivedWal } from '../../core/backup/archive-copy.ts'
 import { carryWal, type CarryRequest } from '../../core/backup/carry-wal.ts'
 import { commitBackup } from '../../core/backup/commit.ts'
-import { stopOnServer, timeMs } from '../../core/backup/server-side.ts'
+import { stopOnServer } from '../../core/backup/server-side.ts'
 import { storeReturnedFile, type BackupInProgress } from '../../core/backup/stored-text.ts'
 import { archiveIdOf, currentHistory } from '../../format/archive-info.ts'
 import type { WritableManifest } from '../../format/manifest.ts'
@@ -11,6 +11,7 @@ import type { BackupStopPoint } from '../../postgres/backup-session.ts'
 import { walDirectory } from '../../postgres/versions.ts'
 import { bytes } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
+import { markHandled } from '../../util/mark-handled.ts'
 import { isOnStandby, waitForWal, type BackupRun } from './begin.ts'
 import { optionsOf } from './choices.ts'
 import type { PlannedBackup } from './plan.ts'
@@ -20,11 +21,14 @@ export async function finish(run: BackupRun, { backup, policy, draft }: PlannedB
   const { ctx, repository, source, server, started } = run
   const { stanza, log, clock, signal } = ctx
   const { label } = backup
-  await server?.ping()
-  await source.standby?.server.ping()
   ctx.progress.phase('waiting for WAL')
-  const stop = started === undefined ? undefined : await stopOnServer(started.session, log)
-  const timestampStop = Math.floor((await timeMs(server, clock)) / 1000)
+  const pings = Promise.all([server?.ping(), source.standby?.server.ping()])
+  // Sent at the same time: if a server does not answer as before, its error is reported, and the stop has no effect.
+  const stopping = started === undefined ? undefined : stopOnServer(started.session, log)
+  if (stopping !== undefined) markHandled(stopping)
+  await pings
+  const stop = await stopping
+  const timestampStop = Math.floor((stop?.timeMs ?? clock.nowMs()) / 1000)
   const written: BackupInProgress = { repository, stanza, label, policy, signal }
   if (stop !== undefined) {
     draft.add(await storeReturnedFile(written, 'backup_label', stop.backupLabel, draft.pgData, timestampStop))

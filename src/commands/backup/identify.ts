@@ -46,11 +46,11 @@ export async function identify(
   { stanza, signal }: CommandContext<'backup'>,
   repository: Repository,
   infos: BackupInfos,
-  cluster: ClusterAccess,
+  { cluster, ...connected }: Pick<ConnectedCluster, 'cluster'> & Partial<ConnectedCluster>,
 ): Promise<Omit<BackupSource, 'standby'>> {
-  await cluster.refuseCopy()
+  await (connected.checkedCopy ?? cluster.refuseCopy())
   const readControl = () => readControlFile(cluster.files, cluster.pgPath, { signal })
-  const control = await readControl()
+  const control = connected.control ?? (await readControl())
   assertSameCluster(repository, stanza, infos.history, control, 'backup-mismatch')
   return { ...infos, cluster, control, readControl }
 }

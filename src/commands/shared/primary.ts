@@ -2,6 +2,7 @@ import type { ServerConnection } from '../../postgres/client.ts'
 import type { ClusterAccess } from '../../postgres/cluster-access.ts'
 import { readControlFile, type ControlFile } from '../../postgres/control-file.ts'
 import { EXIT_CODES, exitCodeText, isPgtsError, PgtsError, toPlainError } from '../../util/error.ts'
+import { markHandled } from '../../util/mark-handled.ts'
 import type { CommandContext } from '../context.ts'
 
 type Context = CommandContext<'backup' | 'check' | 'stanza-create' | 'stanza-upgrade'>
@@ -12,6 +13,8 @@ export interface ConnectedCluster {
   readonly server: ServerConnection
   /** As it was when the connection was opened. */
   readonly control: ControlFile
+  /** For backup: rejects if the cluster is a restored copy, see `ClusterAccess.refuseCopy`. */
+  readonly checkedCopy?: Promise<void>
 }
 
 /** The connected clusters of a stanza, in the order of their numbers. */
@@ -82,10 +85,21 @@ export async function connectClusters(ctx: Context): Promise<Clusters> {
 async function connectTo(ctx: Context, index: number): Promise<ConnectedCluster> {
   const cluster = await ctx.cluster(index)
   const { files, pgPath } = cluster
-  const control = await readControlFile(files, pgPath, { signal: ctx.signal })
-  // Fails here if the directory cannot be read.
-  await files.list(pgPath)
-  return { cluster, control, server: await cluster.connect() }
+  // Requested at the same time: each would be a round trip to another host.
+  const reading = readControlFile(files, pgPath, { signal: ctx.signal })
+  const listing = files.list(pgPath)
+  const connecting = cluster.connect()
+  const checkedCopy = ctx.command === 'backup' ? cluster.refuseCopy() : undefined
+  for (const pending of [reading, listing, connecting, checkedCopy]) if (pending !== undefined) markHandled(pending)
+  try {
+    const control = await reading
+    // Fails here if the directory cannot be read.
+    await listing
+    return { cluster, control, server: await connecting, checkedCopy }
+  } catch (error) {
+    markHandled(connecting.then((server) => server[Symbol.asyncDispose]()))
+    throw error
+  }
 }
 
 /** The primary among the configured clusters, whichever number it has. @throws PgtsError db-connect */

@@ -44,7 +44,12 @@ export async function startOnServer(
   const session = await beginBackup(connection, { startFast, timeoutMs: options.timeoutMs })
   try {
     const { lsn, walFile, walFileBefore } = session.start
-    const control = await readControl()
+    // Sent at the same time: each would be a round trip to another host.
+    const [control, databases, tablespaces] = await Promise.all([
+      readControl(),
+      listDatabases(connection),
+      listTablespaces(connection),
+    ])
     checkControlReached(control, session.start)
     // An idle server may begin the backup in the current segment. Then that segment must be closed.
     if (walFile === walFileBefore) await switchWal(connection, 'pgts backup start')
@@ -53,8 +58,8 @@ export async function startOnServer(
       session,
       firstSegment: walFileBefore,
       checkpointLsn: control.checkpointLsn,
-      databases: await listDatabases(connection),
-      tablespaces: await listTablespaces(connection),
+      databases,
+      tablespaces,
     }
   } catch (error) {
     await session[Symbol.asyncDispose]()
