@@ -91,6 +91,8 @@ export interface ClusterFiles extends AsyncDisposable, ForcedVersion {
   readonly display: string
   /** One directory, without '.' and '..'. undefined if the directory was removed. */
   list(path: string): Promise<ClusterDirectory | undefined>
+  /** Announces that this directory and those in it are listed next; on another host they are requested ahead. */
+  expectWalk?(path: ByteString): void
   /** lstat, or stat when `follow`; undefined when absent. `name` is the path itself. */
   stat(path: string, options?: { follow?: boolean }): Promise<ClusterEntry | undefined>
   /**

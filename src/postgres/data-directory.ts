@@ -78,6 +78,7 @@ export async function listDataDirectory(
   pgPath: ByteString,
   options: ListOptions,
 ): Promise<DataDirectoryListing> {
+  files.expectWalk?.(pgPath)
   const root = await files.stat(pgPath, { follow: true })
   if (root?.kind !== 'path') {
     throw new PgtsError(

@@ -21,6 +21,10 @@ export class RemoteFiles implements ClusterFiles {
     this.#signal = signal
   }
 
+  expectWalk(path: ByteString): void {
+    this.#directories.expectWalk(path)
+  }
+
   list(path: ByteString): Promise<ClusterDirectory | undefined> {
     return this.#directories.list(path)
   }

@@ -8,8 +8,8 @@ type List = (path: ByteString) => Promise<ClusterDirectory | undefined>
 const MOST_AHEAD = 16
 
 /**
- * Lists directories for a walk that goes into each directory, in the order of names, as it meets it. The first directory that a caller
- * asks for after its parent shows that it walks; from then on the next ones are requested ahead.
+ * Lists directories for a walk that goes into each directory, in the order of names, as it meets it. The caller
+ * announces the walk, or asks for a directory after its parent; from then on the next ones are requested ahead.
  */
 export class ListAhead {
   readonly #list: List
@@ -18,6 +18,11 @@ export class ListAhead {
 
   constructor(list: List) {
     this.#list = list
+  }
+
+  /** Before a walk of this directory: it is requested now, and those in it as soon as it is known. */
+  expectWalk(path: ByteString): void {
+    this.#next = [{ path, listed: this.#ahead(path) }]
   }
 
   async list(path: ByteString): Promise<ClusterDirectory | undefined> {

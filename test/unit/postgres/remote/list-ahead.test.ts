@@ -45,3 +45,12 @@ test('one directory alone is requested alone', async () => {
   expect(tree.requested).toEqual(['/pg'])
   expect(await ahead.list(asBytes('/nothing'))).toBeUndefined()
 })
+
+test('an announced walk requests its first directory at once, and those in it as soon as it is known', async () => {
+  const tree = new Tree(['/pg', '/pg/base', '/pg/base/1', '/pg/global'])
+  const ahead = new ListAhead((path) => tree.list(path))
+  ahead.expectWalk(asBytes('/pg'))
+  expect(tree.requested).toEqual(['/pg'])
+  await ahead.list(asBytes('/pg'))
+  expect(tree.requested).toEqual(['/pg', '/pg/base', '/pg/global'])
+})
