@@ -1,7 +1,16 @@
 // Runs the commands on a small cluster, with a local repository, one in S3, and a repository and a cluster of another host, so that the code cache gets
 // the functions that they call. It needs no PostgreSQL and no sshd.
 import { spawn, spawnSync } from 'node:child_process'
-import { appendFileSync, chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
