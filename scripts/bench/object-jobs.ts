@@ -1,4 +1,4 @@
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { BenchBucket } from './bucket.ts'
 import type { Job } from './jobs.ts'
 import type { ClusterName, Clusters } from './clusters.ts'
@@ -110,7 +110,12 @@ function archive({ settings, bucket, clusters }: ObjectJobContext): ObjectJob[] 
       name: `archive-get (at most ${settings.segments} segments, one call each)`,
       ...where,
       prepareRun,
-      command: (tested) => each(tested, (_path, name) => `archive-get ${name} '${join(tested.dir, 'wal', name)}'`),
+      // As a server calls it, which removes the file before the next call.
+      command: (tested) =>
+        each(tested, (path, name) => {
+          const recovery = join(dirname(path), 'RECOVERYXLOG')
+          return `archive-get ${name} '${recovery}'\nrm '${recovery}'`
+        }),
     },
   ]
 }

@@ -76,7 +76,7 @@ async function backupAndExpire(
   const report = reportOf(ctx, repository, manifest, damaged)
   run.report = report
   concludeDamagedPages(ctx, report.label, damaged)
-  if (ctx.options.expireAuto) await expireAfterBackup(ctx, lock)
+  if (ctx.options.expireAuto) await expireAfterBackup(ctx, lock, repository.key)
   else await recordMissingTimes(ctx, repository, archiveInfo)
   return report
 }

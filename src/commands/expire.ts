@@ -52,9 +52,14 @@ export async function expire(ctx: CommandContext<'expire'>): Promise<readonly Ex
  * credentials may not remove files, this is a warning: the backup is complete, and another account can expire.
  *
  * @param lock of the backup, for the same repositories
+ * @param savedIn repository of the backup
  * @throws PgtsError stop; command for every other failure
  */
-export async function expireAfterBackup(ctx: CommandContext<'backup'>, lock: StanzaLock): Promise<void> {
+export async function expireAfterBackup(
+  ctx: CommandContext<'backup'>,
+  lock: StanzaLock,
+  savedIn: number,
+): Promise<void> {
   ctx.continueAs('expire')
   // The backup is no longer in progress.
   lock.update({})
@@ -66,6 +71,7 @@ export async function expireAfterBackup(ctx: CommandContext<'backup'>, lock: Sta
     choice: {},
     refusePageErrors,
     explain: false,
+    savedIn,
   })
 }
 
@@ -79,13 +85,15 @@ interface RequestedExpire {
   readonly refusePageErrors: boolean
   /** The report is printed; its log lines are detail only. */
   readonly explain: boolean
+  /** In this repository, this process has saved backup.info a moment ago. */
+  readonly savedIn?: number
 }
 
 /** A repository that fails does not stop the others. @throws PgtsError command, after all of them */
 async function expireRepositories(
   ctx: CommandContext<'expire'> | CommandContext<'backup'>,
   repositories: readonly Repository[],
-  { dryRun, choice, archiveExpireBefore, refusePageErrors, explain }: RequestedExpire,
+  { dryRun, choice, archiveExpireBefore, refusePageErrors, explain, savedIn }: RequestedExpire,
 ): Promise<ExpireReport[]> {
   const { log, signal, stanza } = ctx
   const reports: ExpireReport[] = []
@@ -104,6 +112,7 @@ async function expireRepositories(
           repository,
           stanza,
           archiveInfo,
+          savedNow: key === savedIn,
           policy: policyOf(repo),
           choice,
           archiveExpireBefore,

@@ -21,9 +21,17 @@ describe.skipIf(store.missing !== undefined)('requests to S3', () => {
     server = await sharedStore('s3')
     const options = (await store.bucket()).options()
     bucket = String(options['repo1-s3-bucket'])
+    // A resident process would make requests at any time.
     site = await aSite({
       walSegsizeMb: 1,
-      options: { ...options, 'repo1-bundle': 'y', 'archive-check': 'n', 'expire-auto': 'n', 'compress-type': 'zst' },
+      options: {
+        ...options,
+        'repo1-bundle': 'y',
+        'archive-check': 'n',
+        'expire-auto': 'n',
+        'compress-type': 'zst',
+        'archive-resident': 'n',
+      },
       conf: { archive_command: 'false' },
     })
     await site.pgtsOk('stanza-create')

@@ -1,3 +1,6 @@
+import { isAnyResident } from '../../core/archive/resident/resident-directory.ts'
+import { spoolPaths } from '../../core/archive/spool/spool-files.ts'
+import { livingPid } from '../../core/archive/spool/spool-lock.ts'
 import type { Repository } from '../../core/repository.ts'
 import { rebuildTimes } from '../../core/window/rebuild.ts'
 import type { Executor } from '../../worker/executor.ts'
@@ -11,6 +14,11 @@ import type { CommandContext } from '../context.ts'
 /** What one backup or expire reads at most. `verify` reads everything. */
 const MOST_SEGMENTS = 256
 const MOST_MS = 60_000
+/**
+ * A process that pushes in the background records what it has archived after 10 s. Reading these segments again would take more
+ * time than everything else that expire does after a backup.
+ */
+const SETTLED_MS = 30_000
 
 /**
  * Records the commit times of WAL that was archived without them, for the recovery window of info. Called when the work of
@@ -36,6 +44,7 @@ export async function recordMissingTimes(
         ctx.progress.phase('recording commit times')
         return (executor ??= await ctx.executor([repository]))
       },
+      settledMs: isPushing(ctx) ? clock.nowMs() - SETTLED_MS : undefined,
       mostSegments: MOST_SEGMENTS,
       deadlineMs: clock.nowMs() + MOST_MS,
       nowMs: () => clock.nowMs(),
@@ -53,4 +62,11 @@ export async function recordMissingTimes(
   } finally {
     await executor?.[Symbol.asyncDispose]()
   }
+}
+
+/** Does a process of pgts on this host push WAL of the stanza, in the background or for archive_command? */
+function isPushing({ options, stanza }: CommandContext<'backup'> | CommandContext<'expire'>): boolean {
+  if (!('spoolPath' in options)) return false
+  const spool = spoolPaths(options.spoolPath ?? '', stanza)
+  return livingPid(spool, 'push') !== undefined || isAnyResident(spool, 'push')
 }

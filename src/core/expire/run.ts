@@ -39,6 +39,8 @@ export interface ExpireRequest {
   readonly stanza: string
   /** Absent: it is loaded. */
   readonly archiveInfo?: Promise<ArchiveInfo>
+  /** This process has saved backup.info a moment ago: it is saved again only if it changes. */
+  readonly savedNow?: boolean
   readonly policy: RetentionPolicy
   readonly choice: ExpireChoice
   /** Segments before this 24-character segment are removed too, except those that a backup needs. */
@@ -102,7 +104,9 @@ export async function expireRepository(request: ExpireRequest): Promise<ExpireRe
   if (!dryRun) {
     const copyOnly = found.copyOnly.filter((label) => !gone.includes(label))
     await completeManifests(storage, stanza, copyOnly, signal)
-    await saveBackupInfo(run.repository, stanza, info)
+    const isSaved = gone.length === 0 && copyOnly.length === 0 && found.info === (await requested.backupInfo)
+    // A command that has not saved it also replaces a missing or damaged copy.
+    if (!isSaved || !request.savedNow) await saveBackupInfo(run.repository, stanza, info)
     await relinkLatest(run, plan, info, request.linkLatest)
   }
   const [directories, { rules, removals: archive }, history] = await eachInParallel(

@@ -6,6 +6,8 @@ import { compareBytes, type ByteString } from '../../util/byte-string.ts'
 export interface ArchivedFile extends ArchivedSegment {
   readonly repoName: ByteString
   readonly storedBytes: number
+  /** When it was archived, by the clock of the storage. */
+  readonly mtimeMs: number
 }
 
 export interface WalDirectory {
@@ -36,10 +38,10 @@ export async function walDirectories(
 export async function walDirectory(storage: StorageDriver, path: string, signal: AbortSignal): Promise<WalDirectory> {
   const segments: ArchivedFile[] = []
   const orphans: ByteString[] = []
-  for await (const { name, kind, sizeBytes } of storage.list(path, { signal })) {
+  for await (const { name, kind, sizeBytes, mtimeMs } of storage.list(path, { signal })) {
     const base = name.slice(path.length + 1)
     const archived = kind === 'file' ? parseArchivedSegment(base) : undefined
-    if (archived !== undefined) segments.push({ ...archived, repoName: name, storedBytes: sizeBytes })
+    if (archived !== undefined) segments.push({ ...archived, repoName: name, storedBytes: sizeBytes, mtimeMs })
     // Backup history files, and files being written now.
     else if (!base.endsWith('.backup') && !base.endsWith('.pgbackrest.tmp')) orphans.push(name)
   }

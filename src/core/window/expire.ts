@@ -7,7 +7,7 @@ import { messageOf } from '../../util/error.ts'
 import { inParallel } from '../../util/parallel.ts'
 import type { ExpireRun } from '../expire/expire-run.ts'
 import type { ArchiveRemoval } from '../expire/remove-archive.ts'
-import { listGroups, refreshIndex } from './times-index.ts'
+import { groupsAndIndex, writeIndex } from './times-index.ts'
 import { loadGroup, saveGroup, type TimesArchive } from './times-store.ts'
 
 /** Segments that were removed from an archive id: from the first to the last name, which may be those of directories. */
@@ -26,7 +26,7 @@ export async function expireTimes(archive: TimesArchive, removed: readonly Remov
   if (removed.length === 0) return
   const isRemoved = (name: string) =>
     removed.some(({ start, stop }) => name >= start && name.slice(0, stop.length) <= stop)
-  const groups = await listGroups(archive)
+  const { groups, index } = await groupsAndIndex(archive)
   const whole = groups.filter((group) => isRemoved(`${group}00`) && isRemoved(`${group}FF`))
   const names = whole.map((group) => walTimesName(archive.stanza, archive.archiveId, group))
   await removeFiles(archive.storage, names, { signal: archive.signal })
@@ -37,7 +37,7 @@ export async function expireTimes(archive: TimesArchive, removed: readonly Remov
     const segments = new Map([...times.segments].filter(([segment]) => !isRemoved(segment)))
     if (segments.size < times.segments.size) await saveGroup(archive, group, { ...times, segments })
   })
-  await refreshIndex(archive, touched)
+  await writeIndex(archive, touched, { groups: groups.filter((group) => !whole.includes(group)), index })
 }
 
 /** A range begins or ends in the group. */

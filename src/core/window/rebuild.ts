@@ -14,6 +14,8 @@ export interface RebuildRequest {
   readonly repository: Repository
   readonly stanza: string
   readonly archiveInfo: ArchiveInfo
+  /** Segments archived after this time are left to the process that has archived them. */
+  readonly settledMs?: number
   /** Called only if there is something to read; the caller closes it. */
   readonly openExecutor: () => Promise<Executor<typeof jobHandlers>>
   /** At most this many segments are read, the newest ones. */
@@ -46,8 +48,12 @@ export async function rebuildTimes(request: RebuildRequest): Promise<number> {
     if (cluster === undefined || read >= mostSegments) continue
     const { cipherPass } = archiveInfo
     const archive: TimesArchive = { storage, stanza, archiveId, cipherPass, signal }
-    const known = await RecordedTimes.load(archive)
-    const files = await unrecordedFiles(archive, known, mostSegments - read)
+    const [known, present] = await Promise.all([
+      RecordedTimes.load(archive),
+      walDirectories(storage, stanza, archiveId, signal),
+    ])
+    const directories = present.filter((name) => !known.hasWhole(name))
+    const files = await unrecordedFiles(archive, known, directories, request, mostSegments - read)
     read += files.length
     const writer = new TimesWriter(archive)
     if (files.length > 0) await scanFiles(request, files, { ...archive, systemId: cluster.systemId }, writer)
@@ -64,16 +70,25 @@ async function presentIds({ repository, stanza, archiveInfo, signal }: RebuildRe
   return archiveIds(repository.storage, stanza, signal)
 }
 
-/** The newest segments that are not recorded. */
-async function unrecordedFiles(archive: TimesArchive, known: RecordedTimes, most: number): Promise<ArchivedFile[]> {
-  const { storage, stanza, archiveId, signal } = archive
+/**
+ * The newest segments that are not recorded.
+ *
+ * @param directories of the archive, sorted
+ */
+async function unrecordedFiles(
+  { storage, stanza, archiveId, signal }: TimesArchive,
+  known: RecordedTimes,
+  directories: readonly string[],
+  { settledMs = Infinity }: RebuildRequest,
+  most: number,
+): Promise<ArchivedFile[]> {
   const path = archiveIdPath(stanza, archiveId)
-  const directories = (await walDirectories(storage, stanza, archiveId, signal)).filter((name) => !known.hasWhole(name))
   const files: ArchivedFile[] = []
   for (const directory of directories.slice(-MOST_LISTINGS).reverse()) {
     if (files.length >= most) break
+    known.prefetch(directory)
     const { segments } = await walDirectory(storage, `${path}/${directory}`, signal)
-    const whole = segments.filter(({ partial }) => !partial)
+    const whole = segments.filter(({ partial, mtimeMs }) => !partial && mtimeMs <= settledMs)
     const missing = await known.missing(
       whole.map(({ segment }) => segment),
       false,

@@ -60,7 +60,27 @@ export async function refreshIndex(
   changed: readonly string[],
   mostReads = Infinity,
 ): Promise<void> {
+  await writeIndex(archive, changed, await groupsAndIndex(archive), mostReads)
+}
+
+export interface GroupsAndIndex {
+  /** Names of the groups that have a file, sorted. */
+  readonly groups: readonly string[]
+  readonly index: TimesIndex | undefined
+}
+
+export async function groupsAndIndex(archive: TimesArchive): Promise<GroupsAndIndex> {
   const [groups, index] = await Promise.all([listGroups(archive), loadIndex(archive)])
+  return { groups, index }
+}
+
+/** As `refreshIndex`, with what was read before. */
+export async function writeIndex(
+  archive: TimesArchive,
+  changed: readonly string[],
+  { groups, index }: GroupsAndIndex,
+  mostReads = Infinity,
+): Promise<void> {
   const rows = new Map<string, IndexRow>()
   let segmentSize = index?.segmentSize ?? 0
   const outdated = groups.slice(0, -1).filter((group) => {

@@ -96,7 +96,7 @@ describe('after a backup', () => {
 
   test('backup continues as expire and removes from every repository', async () => {
     const { backup, lock, events } = afterBackup()
-    await expireAfterBackup(backup, lock)
+    await expireAfterBackup(backup, lock, 1)
     expect(await Promise.all(repos.map(labelsIn))).toEqual([[F2], [F2], [F2]])
     expect(events).toEqual(['continue as expire', 'progress {}'])
   })
@@ -104,7 +104,7 @@ describe('after a backup', () => {
   test('a repository that fails is an error with exit code 104, and the others are expired', async () => {
     for (const name of ['backup/main/backup.info', 'backup/main/backup.info.copy']) repos[1]!.files.delete(name)
     const { backup, lock } = afterBackup()
-    await expect(expireAfterBackup(backup, lock)).rejects.toThrow(expect.objectContaining({ exitCode: 104 }))
+    await expect(expireAfterBackup(backup, lock, 1)).rejects.toThrow(expect.objectContaining({ exitCode: 104 }))
     expect(await Promise.all(repos.map(labelsIn))).toEqual([[F2], [F1, F2], [F2]])
     expect(backup.log.lines.filter((line) => line.startsWith('error: repo2: '))).toHaveLength(1)
   })
@@ -112,7 +112,7 @@ describe('after a backup', () => {
   test('nothing is removed when a stop file was written during the backup', async () => {
     const { backup, lock } = afterBackup()
     const stopped = { ...backup, refuseWhenStopped: () => Promise.reject(new PgtsError('stop', 'stopped')) }
-    await expect(expireAfterBackup(stopped, lock)).rejects.toThrow(expect.objectContaining({ exitCode: 62 }))
+    await expect(expireAfterBackup(stopped, lock, 1)).rejects.toThrow(expect.objectContaining({ exitCode: 62 }))
     expect(await Promise.all(repos.map(labelsIn))).toEqual([
       [F1, F2],
       [F1, F2],
@@ -200,9 +200,9 @@ describe('when the oldest backup that remains has invalid page checksums', () =>
         refuseWhenStopped: () => Promise.resolve(),
         isSet: () => isSet,
       }) as unknown as CommandContext<'backup'>
-    await expect(expireAfterBackup(backup(false), lock)).rejects.toThrow(expect.objectContaining({ exitCode: 104 }))
+    await expect(expireAfterBackup(backup(false), lock, 1)).rejects.toThrow(expect.objectContaining({ exitCode: 104 }))
     expect(await labelsIn(repos[0]!)).toEqual([F1, F2])
-    await expireAfterBackup(backup(true), lock)
+    await expireAfterBackup(backup(true), lock, 1)
     expect(await labelsIn(repos[0]!)).toEqual([F2])
   })
 

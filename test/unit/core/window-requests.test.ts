@@ -2,15 +2,19 @@ import { expect, test } from 'vitest'
 import { archiveLayout } from '../../../src/core/info/archive-range.ts'
 import type { ScannedSegment } from '../../../src/core/window/segment-scan.ts'
 import { RecordedTimes } from '../../../src/core/window/recorded.ts'
+import { rebuildTimes } from '../../../src/core/window/rebuild.ts'
 import { recoverableWindow } from '../../../src/core/window/read.ts'
 import { listGroups, refreshIndex } from '../../../src/core/window/times-index.ts'
+import { expireTimes } from '../../../src/core/window/expire.ts'
 import { addSegments, type TimesArchive } from '../../../src/core/window/times-store.ts'
 import type { BackupEntry } from '../../../src/format/backup-info.ts'
 import { archiveFileName, archiveInfoName, walTimesIndexName, walTimesName } from '../../../src/format/repo-path.ts'
 import { archivedSegmentName, segmentOfLsn } from '../../../src/format/wal-segment.ts'
+import type { StorageDriver } from '../../../src/storage/driver.ts'
 import { memoryStorage } from '../../../src/storage/memory.ts'
 import { putFile } from '../../../src/storage/whole-file.ts'
 import { forwarding } from '../../../src/storage/wrappers.ts'
+import { archiveInfoOf, repositoryWith } from '../../support/builders/repository.ts'
 
 const SIZE = 16 * 1024 * 1024
 const segmentAt = (number: number) => segmentOfLsn(BigInt(number) * BigInt(SIZE), 1, SIZE)
@@ -33,20 +37,25 @@ async function anArchive(segments: number): Promise<TimesArchive> {
   return archive
 }
 
-/** What info reads of it, and the number of its requests. */
-async function windowOf(archive: TimesArchive) {
-  let requests = 0
-  const { storage, signal } = archive
-  const counted = forwarding(storage, {
+/** Names the requests that read. */
+function countedStorage(storage: StorageDriver, requests: string[]): StorageDriver {
+  return forwarding(storage, {
     list: (prefix, options) => {
-      requests++
+      requests.push(`list ${prefix}`)
       return storage.list(prefix, options)
     },
     read: (name, options) => {
-      requests++
+      requests.push(`read ${name}`)
       return storage.read(name, options)
     },
   })
+}
+
+/** What info reads of it, and the number of its requests. */
+async function windowOf(archive: TimesArchive) {
+  const requests: string[] = []
+  const { storage, signal } = archive
+  const counted = countedStorage(storage, requests)
   const backup = {
     archiveStart: segmentAt(0),
     lsnStart: '0/28',
@@ -56,7 +65,8 @@ async function windowOf(archive: TimesArchive) {
   } as unknown as BackupEntry
   const layout = await archiveLayout(counted, 'main', '15-1', signal)
   const request = { ...archive, storage: counted, layout, backups: [backup], mostListings: 8, mostReads: 32 }
-  return { window: await recoverableWindow(request), requests }
+  const window = await recoverableWindow(request)
+  return { window, requests: requests.length }
 }
 
 test('info needs as many requests for an archive of 10,000 segments as for one of 1,000', async () => {
@@ -89,4 +99,55 @@ test('segments of a lost group are missing, and others are not', async () => {
   const all = Array.from({ length: 600 }, (_, number) => segmentAt(number))
   expect([...(await known.missing(all, false))]).toEqual(all.slice(0, 256))
   expect((await windowOf(archive)).window).toMatchObject({ to: 599_000_000, gaps: [], unscanned: 256 })
+})
+
+/** Looks for segments that are not recorded. */
+async function rebuild({ storage, stanza, signal }: TimesArchive, settledMs?: number) {
+  const requests: string[] = []
+  let scans = 0
+  const recorded = rebuildTimes({
+    repository: repositoryWith(countedStorage(storage, requests)),
+    stanza,
+    archiveInfo: archiveInfoOf(),
+    settledMs,
+    openExecutor: () => {
+      scans++
+      throw new Error('a segment is read')
+    },
+    mostSegments: 256,
+    deadlineMs: Infinity,
+    nowMs: () => 0,
+    signal,
+  })
+  return { recorded: await recorded.catch((error: unknown) => String(error)), requests, scans }
+}
+
+test('looking for segments that are not recorded reads the index once, and lists one directory', async () => {
+  const archive = await anArchive(600)
+  expect(await rebuild(archive)).toEqual({
+    recorded: 0,
+    scans: 0,
+    requests: [
+      ...[`read ${walTimesIndexName('main', '15-1')}`, 'list archive/main/15-1'],
+      `read ${walTimesName('main', '15-1', '0000000100000002000000')}`,
+      'list archive/main/15-1/0000000100000002',
+    ],
+  })
+})
+
+test('segments that a process on this host has archived just now are left to it', async () => {
+  const archive = await anArchive(600)
+  const stored = archivedSegmentName(segmentAt(600), '0'.repeat(40), 'zst')
+  await putFile(archive.storage, archiveFileName('main', '15-1', stored), Buffer.from(''))
+  expect(await rebuild(archive)).toMatchObject({ recorded: 'Error: a segment is read', scans: 1 })
+  expect(await rebuild(archive, Date.now() - 30_000)).toMatchObject({ recorded: 0, scans: 0 })
+})
+
+test('forgetting removed segments lists the groups and reads the index once', async () => {
+  const archive = await anArchive(600)
+  const requests: string[] = []
+  const removed = [{ start: segmentAt(0), stop: segmentAt(300) }]
+  await expireTimes({ ...archive, storage: countedStorage(archive.storage, requests) }, removed)
+  expect(requests.filter((request) => request.startsWith('list'))).toHaveLength(1)
+  expect(requests.filter((request) => request.endsWith('index.json'))).toHaveLength(1)
 })

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { bytes, pathOf, type ByteString } from '../../../util/byte-string.ts'
 import { systemCode } from '../../../util/error.ts'
 import { isAlive } from '../../../util/is-alive.ts'
@@ -39,6 +39,16 @@ export function residentPidFile(directory: ByteString): ByteString {
 /** For the launcher, which can check whether a process is alive and cannot try a lock. */
 export function writeResidentPid(spool: SpoolPaths, directory: ByteString, pid: number): void {
   writeAtomic(spool, residentPidFile(directory), `${pid}\n`)
+}
+
+/** Does any resident process of the stanza run on this host? Without a readable spool: no. */
+export function isAnyResident(spool: SpoolPaths, kind: ResidentKind): boolean {
+  try {
+    const names = readdirSync(pathOf(spool.own)).filter((name) => name.startsWith(`resident-${kind}-`))
+    return names.some((name) => isResident(bytes`${spool.own}/${name}`, kind))
+  } catch {
+    return false
+  }
 }
 
 /** Does a process run that answers requests in this directory? The process id of a killed process may have been reused. */
