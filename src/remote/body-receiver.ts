@@ -30,6 +30,8 @@ export class BodyReceiver {
   readonly #output: Output
   readonly #shared: SharedCredit
   readonly #stream: number
+  /** The pieces of a frame that is not complete, if a frame contains whole values. */
+  readonly #pieces: Buffer[] | undefined
   /** What the sender may still send. */
   #credit = FIRST_CREDIT
   #sharedCredit = 0
@@ -44,10 +46,12 @@ export class BodyReceiver {
   #failure: { readonly error: unknown } | undefined
   #wake: (() => void) | undefined
 
-  constructor(output: Output, shared: SharedCredit, stream: number) {
+  /** @param whole `next` returns complete frames */
+  constructor(output: Output, shared: SharedCredit, stream: number, whole = false) {
     this.#output = output
     this.#shared = shared
     this.#stream = stream
+    this.#pieces = whole ? [] : undefined
   }
 
   /** Fields of END; undefined before `next` has returned undefined. */
@@ -55,12 +59,15 @@ export class BodyReceiver {
     return this.#chunks.length === 0 ? this.#end?.fields : undefined
   }
 
-  /** @throws protocol if the sender exceeds its credit */
-  receive(payload: Buffer): void {
+  /** @param more the frame continues. @throws protocol if the sender exceeds its credit */
+  receive(payload: Buffer, more: boolean): void {
     if (payload.length > this.#credit) throw new PgtsError('protocol', 'a body exceeds the credit of its stream')
     this.#credit -= payload.length
     if (this.#failure !== undefined) return
-    this.#append(payload)
+    const isPart = this.#pieces !== undefined && (more || this.#pieces.length > 0)
+    if (isPart) this.#pieces.push(payload)
+    if (isPart && more) return
+    this.#append(isPart ? Buffer.concat(this.#pieces.splice(0)) : payload)
     this.#notify()
   }
 

@@ -19,7 +19,7 @@ export type FrameType = (typeof FRAME)[keyof typeof FRAME]
 
 export interface Frame {
   readonly type: FrameType
-  /** The message continues in the next frame of this stream. */
+  /** The message continues in the next frame of this stream; of DATA, the frame continues in the next piece. */
   readonly more: boolean
   /** DATA and END of this end follow. */
   readonly body: boolean
@@ -82,7 +82,13 @@ export class FrameDecoder {
   #header: Header | undefined
   /** The beginning of the payload of `#header`. */
   #payload: Buffer | undefined
-  #payloadUsed = 0;
+  #payloadUsed = 0
+  readonly #joinsData: boolean
+
+  /** @param joinsData false: DATA is returned in the pieces in which it arrives, without a copy */
+  constructor({ joinsData = true }: { readonly joinsData?: boolean } = {}) {
+    this.#joinsData = joinsData
+  }
 
   /**
    * The frames that these bytes complete; all must be taken. A payload may be a view of the bytes.
@@ -112,20 +118,26 @@ export class FrameDecoder {
   }
 
   #readPayload(
-    { payloadBytes }: Header,
+    { type, payloadBytes }: Header,
     bytes: Buffer,
     from: number,
   ): { readonly payload: Buffer | undefined; readonly end: number } {
     const end = Math.min(bytes.length, from + payloadBytes - this.#payloadUsed)
     const part = bytes.subarray(from, end)
     if (part.length === payloadBytes) return { payload: part, end }
+    if (type === FRAME.data && !this.#joinsData) {
+      this.#payloadUsed += part.length
+      return { payload: part, end }
+    }
     const payload = (this.#payload ??= Buffer.allocUnsafeSlow(payloadBytes))
     payload.set(part, this.#payloadUsed)
     this.#payloadUsed += part.length
     return { payload: this.#payloadUsed === payloadBytes ? payload : undefined, end }
   }
 
-  #complete({ type, more, body, stream }: Header, payload: Buffer): Frame {
+  #complete({ type, more, body, stream, payloadBytes }: Header, payload: Buffer): Frame {
+    const isPiece = this.#payloadUsed > 0 && this.#payloadUsed < payloadBytes
+    if (isPiece) return { type, more: true, body, stream, payload }
     this.#header = undefined
     this.#payload = undefined
     this.#payloadUsed = 0

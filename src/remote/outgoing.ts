@@ -81,8 +81,8 @@ export class OutgoingStream {
     this.#finish()
   }
 
-  receiveData(payload: Buffer): void {
-    this.#bodyOfOther().receive(payload)
+  receiveData(payload: Buffer, more: boolean): void {
+    this.#bodyOfOther().receive(payload, more)
   }
 
   receiveCredit(credit: number): void {

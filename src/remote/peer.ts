@@ -45,7 +45,7 @@ export class Peer implements Connection {
   readonly #channel: Channel
   readonly #onLog: ((record: RemoteLog) => void) | undefined
   readonly #output: Output
-  readonly #decoder = new FrameDecoder()
+  readonly #decoder = new FrameDecoder({ joinsData: false })
   readonly #messages = new MessageJoiner()
   readonly #requests: Requests
   readonly #serving: Serving
@@ -177,11 +177,11 @@ export class Peer implements Connection {
       if (message !== undefined) this.#receiveMessage(message)
       return
     }
-    const { type, stream, payload } = frame
+    const { type, stream, payload, more } = frame
     const isOwn = this.#isOwn(stream)
     switch (type) {
       case FRAME.data:
-        return open(isOwn ? this.#requests.find(stream) : this.#serving.find(stream)).receiveData(payload)
+        return open(isOwn ? this.#requests.find(stream) : this.#serving.find(stream)).receiveData(payload, more)
       case FRAME.credit:
         return (isOwn ? this.#requests.find(stream) : this.#serving.find(stream))?.receiveCredit(payload.readUInt32BE())
       case FRAME.cancel:

@@ -96,7 +96,10 @@ export class Requests {
     const stream = new OutgoingStream(id, {
       output: this.#output,
       sender: body === 'upload' ? new BodySender(this.#output, id) : undefined,
-      receiver: body === 'download' || body === 'rows' ? new BodyReceiver(this.#output, this.#shared, id) : undefined,
+      receiver:
+        body === 'download' || body === 'rows'
+          ? new BodyReceiver(this.#output, this.#shared, id, body === 'rows')
+          : undefined,
       onClose: () => {
         signal?.removeEventListener('abort', onAbort)
         this.#streams.delete(id)

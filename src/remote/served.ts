@@ -78,8 +78,8 @@ export class ServedStream implements ServedRequest {
     await this.#finish(FRAME.end, fields)
   }
 
-  receiveData(payload: Buffer): void {
-    this.#openBody().receive(payload)
+  receiveData(payload: Buffer, more: boolean): void {
+    this.#openBody().receive(payload, more)
   }
 
   receiveEnd(fields: Value): void {

@@ -117,8 +117,7 @@ const frames: fc.Arbitrary<Frame> = fc.constantFrom(...types).chain((type: Frame
 )
 
 /** Feeds the bytes in pieces that end at these positions. */
-function decodeSplit(bytes: Buffer, ends: readonly number[]): Frame[] {
-  const decoder = new FrameDecoder()
+function decodeSplit(bytes: Buffer, ends: readonly number[], decoder = new FrameDecoder()): Frame[] {
   const found: Frame[] = []
   let from = 0
   for (const end of [...ends.map((end) => end % (bytes.length + 1)), bytes.length].sort((a, b) => a - b)) {
@@ -134,6 +133,23 @@ describe('frames', () => {
       fc.property(fc.array(frames, { maxLength: 12 }), fc.array(fc.nat(), { maxLength: 20 }), (sent, ends) => {
         const bytes = Buffer.concat(sent.map((frame) => encodeFrame(frame, frame.payload)))
         expect(decodeSplit(bytes, ends)).toEqual(sent)
+      }),
+    )
+  })
+
+  test('of DATA have the same bytes in pieces, of which each but the last has the mark MORE', () => {
+    fc.assert(
+      fc.property(fc.array(frames, { maxLength: 12 }), fc.array(fc.nat(), { maxLength: 20 }), (sent, ends) => {
+        const bytes = Buffer.concat(sent.map((frame) => encodeFrame(frame, frame.payload)))
+        const joined: Frame[] = []
+        let parts: Buffer[] = []
+        for (const frame of decodeSplit(bytes, ends, new FrameDecoder({ joinsData: false }))) {
+          parts.push(frame.payload)
+          if (frame.type === FRAME.data && frame.more) continue
+          joined.push({ ...frame, payload: Buffer.concat(parts) })
+          parts = []
+        }
+        expect(joined).toEqual(sent)
       }),
     )
   })
