@@ -31,7 +31,7 @@ function shape(value: unknown, path = ''): string[] {
   return [`${path}: ${value === null ? 'null' : typeof value}`]
 }
 
-describe('E: pgbackrest_exporter', () => {
+describe('E, B7: pgbackrest_exporter', () => {
   /** The members that it reads, all required; `?` may be absent. */
   const READ = `
     [].name: string
