@@ -14,7 +14,7 @@ import { concludeDamagedPages } from './backup/damaged-pages.ts'
 import { finish } from './backup/finish.ts'
 import { beforeBackup, withAfterHook, type BackupRun } from './backup/hooks.ts'
 import { identify, loadInfos } from './backup/identify.ts'
-import { planBackup } from './backup/plan.ts'
+import { listCluster, planBackup } from './backup/plan.ts'
 import { assertReady, refuseRunningServer } from './backup/ready.ts'
 import { connectForRole, leaseOrSkip, type SkippedBackup } from './backup/turn.ts'
 import { recordMissingTimes } from './shared/record-missing-times.ts'
@@ -110,10 +110,12 @@ async function takeBackup(
   const run = await begin({ ctx, repository, source, server, ...choices })
   await using _session = run.started?.session
   await awaitStandby(run)
+  const listed = listCluster(run)
+  markHandled(listed)
   await checkArchiving(run)
 
   await using executors = await openExecutors(run)
-  const plan = await planBackup(run, executors.data)
+  const plan = await planBackup(run, await listed, executors.data)
   attempt.label = plan.backup.label
   const damaged = await copy(run, plan, executors, lock)
   // The workers end while the backup is finished.

@@ -1,10 +1,11 @@
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { closeSync, openSync, readFileSync, utimesSync, writeFileSync, writeSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { parseManifest } from '../../src/format/manifest-parse.ts'
 import { type Manifest } from '../../src/format/manifest.ts'
 import { backUp, type Link, restoredData } from '../support/sites/chain.ts'
-import { dataChecksum, startCluster } from '../support/postgres/postgres.ts'
+import { dataChecksum, giveToTestUser, startCluster } from '../support/postgres/postgres.ts'
 import { aSite, type Site } from '../support/sites/site.ts'
 
 function manifestOf(site: Site, { label }: Pick<Link, 'label'>): Manifest {
@@ -81,6 +82,38 @@ test('the first incr after a restore compares checksums, because file times are 
   expect([...manifest.files].filter(({ reference }) => reference !== undefined).length).toBeGreaterThan(500)
   expect(await restoredData(site, 'pgts', manifest.label)).toEqual(before)
   expect(await restoredData(site, 'pgts', lost.label)).toEqual(lost.data)
+}, 120_000)
+
+test('an incr finds every file that was changed while the full before it copied', async () => {
+  await using site = await aSite({ version: 15, walSegsizeMb: 1 })
+  const { cluster } = site
+  await site.pgtsOk('stanza-create')
+  const names = Array.from({ length: 200 }, (_, number) => join(cluster.dataDir, `changed-${number}`))
+  for (const name of names) {
+    writeFileSync(name, 'original')
+    // Its time is settled when the full begins.
+    utimesSync(name, 1_000_000_000, 1_000_000_000)
+    giveToTestUser(name)
+  }
+  const full = site.pgtsOk('--type=full', '--start-fast', 'backup')
+  let isRunning = true
+  void full.finally(() => (isRunning = false))
+  let last = 0
+  for (let number = 0; isRunning; number = (number + 1) % names.length) {
+    // The size stays, so that only the time shows the change.
+    const file = openSync(names[number]!, 'r+')
+    writeSync(file, String(++last).padStart(8, '0'))
+    closeSync(file)
+    await sleep(2)
+  }
+  await full
+  const final = names.map((name) => readFileSync(name, 'utf8'))
+  expect(final.filter((content) => content !== 'original').length).toBeGreaterThan(10)
+
+  await site.pgtsOk('--type=incr', '--start-fast', 'backup')
+  const target = join(site.dir, 'restored')
+  await site.pgtsOk(`--pg1-path=${target}`, '--type=none', 'restore')
+  expect(names.map((name) => readFileSync(join(target, basename(name)), 'utf8'))).toEqual(final)
 }, 120_000)
 
 test('an offline backup after an online one compares checksums, and an unchanged stopped cluster is refused', async () => {

@@ -4,6 +4,7 @@ import { refusePageErrors } from '../../core/backup/page-errors.ts'
 import type { jobHandlers } from '../../core/jobs.ts'
 import type { ManifestFile } from '../../format/manifest.ts'
 import type { Executor } from '../../worker/executor.ts'
+import { markHandled } from '../../util/mark-handled.ts'
 import type { StanzaLock } from '../context.ts'
 import { isOnStandby, type BackupRun } from './begin.ts'
 import { warnOfDamagedPages } from './damaged-pages.ts'
@@ -36,13 +37,15 @@ export async function openExecutors({ ctx, repository, source }: BackupRun): Pro
 /** Copy every planned file and record it in the draft. @returns the files with damaged pages */
 export async function copy(
   run: BackupRun,
-  { backup, files, policy, draft }: PlannedBackup,
+  { backup, files, policy, draft, listedAt }: PlannedBackup,
   executors: CopyExecutors,
   lock: StanzaLock,
 ): Promise<readonly ManifestFile[]> {
   const { ctx, repository, source, server, started } = run
   const { storage, key } = repository
   const manifestKey = source.backupInfo
+  const nextSecond = listedAt.nextSecond(ctx.signal)
+  markHandled(nextSecond)
   // Until the manifest itself is written, only its copy exists: no command takes this for a usable backup.
   await saveManifestCopy(storage, ctx.stanza, draft.partial(), manifestKey)
   ctx.progress.phase('copying', bytesToRead(files))
@@ -56,6 +59,8 @@ export async function copy(
       files,
       policy,
       stages: stagesOf(run, executors),
+      settledBefore: hasTimesOfStandby(run) ? -Infinity : listedAt.settledBefore,
+      nextSecond,
       saveThresholdBytes: ctx.options.manifestSaveThreshold,
       check: ctx.options.checksumPageError ? refusePageErrors : undefined,
       log: ctx.log,
@@ -91,6 +96,11 @@ function stagesOf(run: BackupRun, { data, primary }: CopyExecutors): readonly (r
   return [false, true].map((isLast) => [
     { executor: data, pgPath, includes: ({ name }) => (name === CONTROL_FILE) === isLast },
   ])
+}
+
+/** What is read was changed at other times than those of the list. */
+function hasTimesOfStandby(run: BackupRun): boolean {
+  return run.source.standby !== undefined || isOnStandby(run)
 }
 
 const CONTROL_FILE = 'pg_data/global/pg_control'

@@ -5,7 +5,7 @@ import { newLabel } from '../../core/backup/new-label.ts'
 import type { BackupInPlan, CopyPolicy } from '../../core/backup/plan.ts'
 import type { PlannedFiles } from '../../core/backup/planned-files.ts'
 import { findResumable, newestUnfinished, takeOver } from '../../core/backup/resume.ts'
-import { waitForNextSecond } from '../../core/backup/server-side.ts'
+import { timeOfListing, type ListedAt } from '../../core/backup/server-side.ts'
 import type { jobHandlers } from '../../core/jobs.ts'
 import type { Manifest, ManifestOptions } from '../../format/manifest.ts'
 import { backupPath } from '../../format/repo-path.ts'
@@ -23,23 +23,38 @@ export interface PlannedBackup {
   /** The policy of the run, with the passphrase of the resumed backup. */
   readonly policy: CopyPolicy
   readonly draft: ManifestDraft
+  readonly listedAt: ListedAt
 }
 
-/** Lists the cluster, decides about every file, and determines the label or the interrupted backup to resume. */
-export async function planBackup(run: BackupRun, executor: Executor<typeof jobHandlers>): Promise<PlannedBackup> {
-  const { ctx, repository, source, type, prior, server, timestampStart } = run
-  const { options, stanza, log, clock, signal } = ctx
+export interface ListedCluster {
+  readonly listing: DataDirectoryListing
+  readonly listedAt: ListedAt
+}
+
+/** Lists the cluster of a backup that has begun. */
+export async function listCluster(run: BackupRun): Promise<ListedCluster> {
+  const listing = await listFiles(run)
+  return { listing, listedAt: await timeOfListing(run.server, run.ctx.clock) }
+}
+
+/** Decides about every file, and determines the label or the interrupted backup to resume. */
+export async function planBackup(
+  run: BackupRun,
+  { listing, listedAt }: ListedCluster,
+  executor: Executor<typeof jobHandlers>,
+): Promise<PlannedBackup> {
+  const { ctx, repository, source, type, prior, timestampStart } = run
+  const { options, stanza, log, signal } = ctx
   const { storage } = repository
-  // The repository is listed while this thread lists the cluster and waits for the server.
+  // The repository is listed while this thread plans.
   const listed = listedOnce(storage, backupPath(stanza))
   const nextLabel = newLabel(listed, stanza, { type, prior: prior?.label, timestampStart }, signal)
   const unfinished = newestUnfinished(listed, stanza, source.backupInfo, signal)
   // Awaited below; until then this avoids unhandled rejections.
   for (const pending of [nextLabel, unfinished]) markHandled(pending)
 
-  const listing = await listCluster(run)
   executor.expect(likelyWork(listing, prior))
-  const { timestampListed, timestampCopyStart } = await waitForNextSecond(server, clock, signal)
+  const { timestampListed, timestampCopyStart } = listedAt
   const plan = planFiles(run, listing, timestampListed)
   executor.expect(
     workOf(plan.files, ({ action, file }) => (action === 'copy' || action === 'compare' ? file.sizeBytes : undefined)),
@@ -72,10 +87,10 @@ export async function planBackup(run: BackupRun, executor: Executor<typeof jobHa
   if (interrupted !== undefined)
     await takeOver(interrupted, files, { storage, backup, policy, delta: plan.delta, log, signal })
   const draft = draftManifest({ ...run, policy }, { backup, files, listing, delta: plan.delta, timestampCopyStart })
-  return { backup, files, policy, draft }
+  return { backup, files, policy, draft, listedAt }
 }
 
-function listCluster({ ctx, source, started }: BackupRun): Promise<DataDirectoryListing> {
+function listFiles({ ctx, source, started }: BackupRun): Promise<DataDirectoryListing> {
   const { options, log, signal } = ctx
   return listDataDirectory(source.cluster.files, source.cluster.pgPath, {
     postgres: source.control.postgres,

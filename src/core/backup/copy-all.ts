@@ -15,6 +15,8 @@ import type { CopiedFile, CopyFilesJob } from './copy-job.ts'
 import type { ManifestDraft } from './draft.ts'
 import type { PlannedFile } from './increment.ts'
 import { planCopyJobs, type BackupInPlan, type CopyPolicy } from './plan.ts'
+import { settledFirst } from './settled-first.ts'
+import { SpareThreads } from './spare-threads.ts'
 
 /** Files that one executor reads from one cluster. */
 export interface CopyRun {
@@ -33,6 +35,9 @@ export interface CopyRequest {
   readonly policy: CopyPolicy
   /** Each file belongs to one run. The runs of a stage are concurrent; a stage begins when the previous one has ended. */
   readonly stages: readonly (readonly CopyRun[])[]
+  /** Files whose time is not earlier, in seconds since the epoch, are copied only after `nextSecond`. */
+  readonly settledBefore: number
+  readonly nextSecond: Promise<void>
   /** The partial manifest is saved each time this many bytes were copied. */
   readonly saveThresholdBytes: number
   /** Called with the entry of each file that was read. Absent: faster. */
@@ -62,6 +67,7 @@ class Copying {
   readonly #request: CopyRequest
   readonly #draft: ManifestDraft
   readonly #bundles = { last: 0 }
+  readonly #threads = new Map<CopyRun['executor'], SpareThreads>()
   readonly #totalBytes: number
   readonly #saveEvery: number
   #doneBytes = 0
@@ -90,18 +96,27 @@ class Copying {
   }
 
   async #copy({ executor, pgPath, includes }: CopyRun, signal: AbortSignal): Promise<void> {
-    const { files, backup, policy } = this.#request
-    const jobs = planCopyJobs(files, { ...backup, pgPath }, policy, {
-      includes,
-      bundles: this.#bundles,
-      workers: executor.workers,
-    })
+    const { files, backup, policy, settledBefore, nextSecond } = this.#request
+    const threads = this.#threadsOf(executor)
+    const jobsOf = (wanted: CopyRun['includes']) =>
+      planCopyJobs(files, { ...backup, pgPath }, policy, { includes: wanted, bundles: this.#bundles, threads })
+    const jobs = settledFirst(
+      jobsOf((file) => file.timestamp < settledBefore && includes(file)),
+      jobsOf((file) => file.timestamp >= settledBefore && includes(file)),
+      nextSecond,
+    )
     for await (const { job, result, worker } of executor.run('backup-file', jobs, { signal, weightOf })) {
       this.#record(job, result, { pgPath, worker })
       if (this.#doneBytes - this.#savedBytes < this.#saveEvery) continue
       this.#savedBytes = this.#doneBytes
       await this.save()
     }
+  }
+
+  #threadsOf(executor: CopyRun['executor']): SpareThreads {
+    const threads = this.#threads.get(executor) ?? new SpareThreads(executor.workers, this.#totalBytes)
+    this.#threads.set(executor, threads)
+    return threads
   }
 
   #record(job: CopyFilesJob, result: readonly CopiedFile[], from: { pgPath: ByteString; worker: number }): void {

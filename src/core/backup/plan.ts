@@ -49,8 +49,8 @@ export interface CopyPart {
   readonly includes: (file: ListedFile) => boolean
   /** The last number of a bundle, counted over all parts. */
   readonly bundles: { last: number }
-  /** Number of workers that copy them. */
-  readonly workers: number
+  /** Of the workers that copy them. */
+  readonly threads: SpareThreads
 }
 
 /**
@@ -68,7 +68,7 @@ export function* planCopyJobs(
   planned: LazyList<PlannedFile>,
   backup: BackupInPlan,
   policy: CopyPolicy,
-  { includes, bundles, workers }: CopyPart = { includes: () => true, bundles: { last: 0 }, workers: 1 },
+  { includes, bundles, threads }: CopyPart,
 ): Generator<CopyFilesJob> {
   const { bundle } = policy
   const { alone, small, sizes, times } = filesToRead(planned, includes, bundle?.limitBytes)
@@ -86,10 +86,9 @@ export function* planCopyJobs(
 
   // The order of the indexes is that of the names.
   alone.sort((a, b) => sizes[b]! - sizes[a]! || a - b)
-  const threads = new SpareThreads(workers, sizes)
   for (const files of batches(alone, sizes, BATCH_BYTES, BATCH_FILES)) {
     const job = jobFor(files, false)
-    const compressThreads = threads.take(files)
+    const compressThreads = threads.take(files.reduce((sum, index) => sum + sizes[index]!, 0))
     yield compressThreads === 1 || job.files[0]!.blocks !== undefined ? job : { ...job, compressThreads }
   }
 

@@ -79,28 +79,39 @@ export async function stopOnServer(session: BackupSession, log: Logger): Promise
   return stop
 }
 
-/**
- * Waits until any file changed from now on gets a later second than every file in the list. File systems use a clock
- * that lags by up to a tick of the kernel (10 ms), so the wait is slightly longer than the full second.
- *
- * @returns seconds since the epoch: when the list was complete, and when copying starts (restore with --delta --force
- * trusts times before it)
- * @throws PgtsError `clock` if the clock does not advance
- */
-export async function waitForNextSecond(
-  connection: ServerConnection | undefined,
-  clock: Clock,
-  signal: AbortSignal,
-): Promise<{ readonly timestampListed: number; readonly timestampCopyStart: number }> {
-  let nowMs = await timeMs(connection, clock)
-  const timestampListed = Math.floor(nowMs / 1000)
+/** When a listing was complete. Times are seconds since the epoch. */
+export interface ListedAt {
+  readonly timestampListed: number
+  /** Restore with --delta --force trusts times before it. */
+  readonly timestampCopyStart: number
+  /** A file with an earlier time in the list gets a later one by any change from now on, so it may be copied now. */
+  readonly settledBefore: number
+  /**
+   * Waits until any file changed from then on gets a later second than every file in the list.
+   *
+   * @throws PgtsError `clock` if the clock does not advance
+   */
+  nextSecond(signal: AbortSignal): Promise<void>
+}
+
+/** Called when the list is complete. File systems use a clock that lags by up to a tick of the kernel (10 ms). */
+export async function timeOfListing(connection: ServerConnection | undefined, clock: Clock): Promise<ListedAt> {
+  const listedMs = await timeMs(connection, clock)
+  const timestampListed = Math.floor(listedMs / 1000)
   const wantedMs = (timestampListed + 1) * 1000 + KERNEL_TICK_MS
-  for (let attempt = 0; nowMs < wantedMs; attempt++) {
-    if (attempt === 5) throw new PgtsError('clock', 'the clock of the database host does not advance')
-    await clock.sleep(wantedMs - nowMs, signal)
-    nowMs = await timeMs(connection, clock)
+  return {
+    timestampListed,
+    timestampCopyStart: timestampListed + (connection === undefined ? 0 : 1),
+    settledBefore: Math.floor((listedMs - KERNEL_TICK_MS) / 1000),
+    async nextSecond(signal) {
+      let nowMs = await timeMs(connection, clock)
+      for (let attempt = 0; nowMs < wantedMs; attempt++) {
+        if (attempt === 5) throw new PgtsError('clock', 'the clock of the database host does not advance')
+        await clock.sleep(wantedMs - nowMs, signal)
+        nowMs = await timeMs(connection, clock)
+      }
+    },
   }
-  return { timestampListed, timestampCopyStart: timestampListed + (connection === undefined ? 0 : 1) }
 }
 
 const KERNEL_TICK_MS = 20

@@ -7,26 +7,23 @@ const LEAST_BYTES = 32 * 1024 * 1024
  * bytes: a job takes those that are free first.
  */
 export class SpareThreads {
-  readonly #sizes: Float64Array
   /** When each core is free, in ascending order. */
   readonly #freeAt: Float64Array
   #leftBytes: number
 
-  /** @param sizes of all files, in bytes, 0 for files that are not read */
-  constructor(workers: number, sizes: Float64Array) {
-    this.#sizes = sizes
+  /** @param bytes of all files that are read */
+  constructor(workers: number, bytes: number) {
     this.#freeAt = new Float64Array(workers)
-    this.#leftBytes = sizes.reduce((sum, bytes) => sum + bytes, 0)
+    this.#leftBytes = bytes
   }
 
   /**
    * Called for each job, in the order in which they are given to workers.
    *
-   * @param files indexes in `sizes`
+   * @param bytes of the files of the job
    * @returns number of threads for the job, from 1 to the number of workers
    */
-  take(files: readonly number[]): number {
-    const bytes = files.reduce((sum, index) => sum + this.#sizes[index]!, 0)
+  take(bytes: number): number {
     const freeAt = this.#freeAt
     const now = freeAt[0]!
     const inProgress = freeAt.reduce((sum, at) => sum + at - now, 0)

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { BLOCK_DEFAULTS, blockShapeOf } from '../../../../src/core/backup/block-policy.ts'
 import type { PlannedFile } from '../../../../src/core/backup/increment.ts'
 import { planCopyJobs, type CopyPolicy } from '../../../../src/core/backup/plan.ts'
+import { SpareThreads } from '../../../../src/core/backup/spare-threads.ts'
 import { aFile, OWNER } from '../../../support/builders/manifest.ts'
 
 const LABEL = '20260101-000000F_20260102-000000I'
@@ -33,8 +34,9 @@ function planned(
   return { index: 0, file: { ...file, pageChecksumApplies: true, sizeLimited: true }, action: 'copy', ...more }
 }
 
+const all = () => ({ includes: () => true, bundles: { last: 0 }, threads: new SpareThreads(1, 0) })
 const jobs = (files: readonly PlannedFile[], more: Partial<CopyPolicy> = {}) => [
-  ...planCopyJobs(files, backup, { ...policy, ...more }),
+  ...planCopyJobs(files, backup, { ...policy, ...more }, all()),
 ]
 const names = (files: readonly PlannedFile[], more: Partial<CopyPolicy> = {}) =>
   jobs(files, more).map((job) => [job.bundle?.id, ...job.files.map(({ name }) => name)])
@@ -48,7 +50,7 @@ test('parts of a backup share no file and no number of a bundle', () => {
       ...planCopyJobs(files, backup, bundled, {
         bundles,
         includes: ({ name }) => wanted.includes(name.slice(-1)),
-        workers: 2,
+        threads: new SpareThreads(2, 0),
       }),
     ].map((job) => [job.bundle?.id, ...job.files.map(({ name }) => name)])
   expect(part('ac')).toEqual([[1, 'pg_data/a', 'pg_data/c']])
@@ -78,15 +80,17 @@ describe('copy jobs without bundles', () => {
 })
 
 describe('threads of a job that compress one file', () => {
-  const threadsOf = (workers: number, sizes: readonly number[], more: Partial<CopyPolicy> = {}) =>
-    [
+  const threadsOf = (workers: number, sizes: readonly number[], more: Partial<CopyPolicy> = {}) => {
+    const total = sizes.reduce((sum, mib) => sum + mib * MIB, 0)
+    return [
       ...planCopyJobs(
         sizes.map((mib, i) => ({ ...planned(`pg_data/${i}`, mib * MIB), index: i })),
         backup,
         { ...policy, ...more },
-        { includes: () => true, bundles: { last: 0 }, workers },
+        { includes: () => true, bundles: { last: 0 }, threads: new SpareThreads(workers, total) },
       ),
     ].map(({ compressThreads }) => compressThreads ?? 1)
+  }
 
   test.each([
     { what: 'one large file', workers: 2, sizes: [1024, 50, 40], threads: [2, 1, 1] },
