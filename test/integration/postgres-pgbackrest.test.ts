@@ -1,5 +1,5 @@
 import { mkdirSync, readFileSync, symlinkSync, unlinkSync, writeFileSync, renameSync, readdirSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { expect, test } from 'vitest'
 import { listDataDirectory } from '../../src/postgres/data-directory.ts'
 import { localFiles } from '../../src/postgres/local-files.ts'
@@ -99,7 +99,7 @@ test.skipIf(!isInstalled('pgbackrest')).each([true, false])(
     mkdirSync(join(cluster.dataDir, 'log'), { recursive: true })
     writeFileSync(join(cluster.dataDir, 'log', 'x.log'), 'x', { mode: 0o644 })
     writeFileSync(join(elsewhere, 'linked.conf'), 'x', { mode: 0o640 })
-    symlinkSync(`../../${elsewhere.slice('/tmp/'.length)}/linked.conf`, join(cluster.dataDir, 'linked.conf'))
+    symlinkSync(`../../${basename(elsewhere)}/linked.conf`, join(cluster.dataDir, 'linked.conf'))
     unlinkSync(join(cluster.dataDir, 'postmaster.opts'))
     giveToTestUser(cluster.dataDir)
     giveToTestUser(elsewhere)

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { countCells } from '../support/run/cells.ts'
@@ -148,5 +148,9 @@ async function restored(site: Site, version: ServerVersion, who: Program, label:
   await (who === 'pgts' ? site.pgtsOk(...args) : site.pgbackrestOk(...args))
   await using cluster = await startCluster({ version, dir: target, conf: { archive_mode: 'off' } })
   await cluster.untilPrimary()
-  return await dataChecksum(cluster)
+  const data = await dataChecksum(cluster)
+  await cluster.stop('immediate')
+  // The copies of all rows together need gigabytes.
+  rmSync(target, { recursive: true })
+  return data
 }

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { tmpdir } from 'node:os'
 import { childrenOf, signal } from './processes.ts'
 import { testUser } from './test-user.ts'
 
@@ -36,6 +37,8 @@ export class Container implements AsyncDisposable {
       ...(root === '/' ? [] : [`mount --bind '${root}' '${root}'`]),
       ...Object.entries(volumes).map(([path, directory]) => `mount --bind '${directory}' '${inside(path)}'`),
       `mount -o remount,bind,ro '${root}'`,
+      // In a test run, temporary files can have a file system of their own.
+      `if mountpoint -q '${tmpdir()}'; then mount -o remount,bind,ro '${tmpdir()}'; fi`,
       `mount -t proc proc '${inside('/proc')}'`,
       `mount -t tmpfs -o mode=1777 tmpfs '${inside('/dev/shm')}'`,
       `exec chroot '${root}' env -i PATH=/usr/local/bin:/usr/bin:/bin "$@"`,

@@ -6,6 +6,7 @@ import { TEMPLATES } from '../postgres/server-versions.ts'
 import { PATRONI_PROGRAMS, PGBACKREST } from '../processes/programs.ts'
 import { S3_SERVER_PROGRAMS } from '../stores/s3-server.ts'
 import { keepStores } from '../stores/store-keeper.ts'
+import { useMemoryDisk } from './memory-disk.ts'
 
 /** Programs that some tests need, and the tests that are skipped without them. */
 const PROGRAMS: Readonly<Record<string, string>> = {
@@ -36,13 +37,16 @@ const PROGRAMS: Readonly<Record<string, string>> = {
  */
 export default async function setup(): Promise<() => Promise<void>> {
   sayWhatIsMissing()
+  // On the disk: a store never gives back the memory of removed objects.
+  const stopStores = await keepStores()
+  const removeMemoryDisk = useMemoryDisk()
   const templates = mkdtempSync(join(tmpdir(), 'pgts-templates-'))
   chmodSync(templates, 0o755)
   process.env[TEMPLATES] = templates
-  const stopStores = await keepStores()
   return async () => {
     await stopStores()
     rmSync(templates, { recursive: true, force: true })
+    removeMemoryDisk()
   }
 }
 

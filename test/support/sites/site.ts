@@ -1,7 +1,9 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { allProcesses } from '../processes/processes.ts'
 import { PGBACKREST } from '../processes/programs.ts'
+import { until } from '../until.ts'
 import {
   type Cluster,
   type ClusterOptions,
@@ -59,12 +61,29 @@ export class Site {
   }
 
   /** The real pgbackrest on the same site, always under a deadline. */
-  pgbackrest(args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
+  async pgbackrest(args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
+    if (args.includes('restore')) await this.#untilResidentsEnd()
     return runAs(testUser, PGBACKREST, [`--config=${this.config}`, `--stanza=${this.stanza}`, ...args], {
       cwd: this.dir,
       deadlineMs: 120_000,
       ...options,
     })
+  }
+
+  /**
+   * restore of pgbackrest removes the spool and fails with 61 if a file is removed at the same time; a resident process removes its
+   * files within a second after its server has ended.
+   */
+  #untilResidentsEnd(): Promise<void> {
+    const isEnding = ({ args }: { readonly args: readonly string[] }) => {
+      const path = args.find((word) => word.startsWith('--pg1-path='))?.slice('--pg1-path='.length)
+      return (
+        args.includes(`--config=${this.config}`) &&
+        args.some((word) => /^archive-(get|push):async$/.test(word)) &&
+        !existsSync(join(path ?? this.cluster.dataDir, 'postmaster.pid'))
+      )
+    }
+    return until('the end of resident processes', () => !allProcesses().some(isEnding), { everyMs: 250 })
   }
 
   async pgbackrestOk(...args: string[]): Promise<RunResult> {
