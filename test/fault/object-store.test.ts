@@ -33,9 +33,6 @@ const cells = objectStores.flatMap((store) =>
   })),
 )
 
-/** Long enough for a working store on a slow machine, short enough to wait for the last attempt. */
-const IO_TIMEOUT = '--io-timeout=4s'
-
 let bucket: Bucket
 let site: Site
 let way: FaultyWay
@@ -61,6 +58,8 @@ async function start(store: StoreUnderTest, roundTripMs: number): Promise<void> 
       'process-max': '2',
       // Some twenty segments are archived first, each by a process of its own, on a machine that may be busy.
       'archive-timeout': '90s',
+      // Long enough for a working store on a slow machine, short enough to wait for the last attempt; also for archive-push.
+      'io-timeout': '4s',
       'repo1-retention-full': '2',
       ...bucket.options(way.via),
     },
@@ -82,10 +81,9 @@ async function backups(): Promise<string[]> {
   return whole
 }
 
-async function restoredRows(...args: string[]): Promise<DataChecksum> {
+async function restoredRows(): Promise<DataChecksum> {
   const target = join(makeTestDir('restored'), 'data')
-  const more = ['--type=immediate', '--target-action=promote', ...args, 'restore']
-  await site.pgtsOk(`--pg1-path=${target}`, ...more)
+  await site.pgtsOk(`--pg1-path=${target}`, '--type=immediate', '--target-action=promote', 'restore')
   await using restored = await startCluster({ dir: target, conf: { archive_mode: 'off' } })
   await restored.untilPrimary()
   return await dataChecksum(restored)
@@ -100,11 +98,11 @@ async function survived(
   const before = await backups()
   try {
     set()
-    await site.pgtsOk('--type=full', IO_TIMEOUT, 'backup')
+    await site.pgtsOk('--type=full', 'backup')
     expect(struck(), 'faults during the backup').toBeGreaterThan(0)
     if (andRestore) {
       set()
-      expect(await restoredRows(IO_TIMEOUT)).toEqual(expected)
+      expect(await restoredRows()).toEqual(expected)
       expect(struck(), 'faults during the restore').toBeGreaterThan(0)
     }
   } finally {
@@ -217,11 +215,11 @@ describe.each(cells)('a bad network to $title', ({ store, roundTripMs }) => {
       method === 'GET' && path.includes('pg_data')
     front.set({ how: { kind: 'answer', status: 404, ...NOT_FOUND[store.name] }, only: ofData, times: 1 })
     const target = join(makeTestDir('restored'), 'data')
-    const { stdout } = await site.pgtsOk(`--pg1-path=${target}`, IO_TIMEOUT, interval, '--type=immediate', 'restore')
+    const { stdout } = await site.pgtsOk(`--pg1-path=${target}`, interval, '--type=immediate', 'restore')
     expect(front.counters.struck).toBe(1)
     expect(stdout).toMatch(/WARN: .*restore-file job failed, retry 1 of 2 after 0 ms: unable to restore/)
     front.set({ how: { kind: 'answer', status: 400, body: HTML }, only: ofData, times: 2 })
-    await site.pgtsOk(IO_TIMEOUT, 'verify')
+    await site.pgtsOk('verify')
     expect(front.counters.struck).toBe(2)
     front.set()
   }, 180_000)
