@@ -10,6 +10,7 @@ import { childrenOf, isGone, signal } from '../../support/processes/processes.ts
 import { cleanEnv, isInstalled, makeTestDir, pgts, runAs, testUser } from '../../support/processes/test-user.ts'
 import { PGBACKREST } from '../../support/processes/programs.ts'
 import { expectRefusal } from '../../support/refusal.ts'
+import { freePorts } from '../../support/stores/free-port.ts'
 import { until } from '../../support/until.ts'
 
 const LIMITS = { ioTimeoutMs: 10_000 }
@@ -75,10 +76,11 @@ describe('a server under the name pgbackrest', () => {
 
   test('SIGHUP with another port listens there, and not on the former one', async () => {
     const { port } = server
-    server.configure({ lines: [`tls-server-port=${port + 1}`] })
+    const [other = 0] = await freePorts(1)
+    server.configure({ lines: [`tls-server-port=${other}`] })
     await server.reload()
     const pinged = (at: number) => runAs(testUser, server.program, [`--tls-server-port=${at}`, 'server-ping'])
-    expect((await pinged(port + 1)).code).toBe(0)
+    expect((await pinged(other)).code).toBe(0)
     expect((await pinged(port)).code).toBe(49)
     server.configure()
     await server.reload()
