@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { LEAVE_AFTER_MS } from '../../src/remote/limits.ts'
+import { switchSegment, untilArchived } from '../support/hosts/archive-segments.ts'
 import type { TestHost } from '../support/hosts/hosts.ts'
 import { NamespacePair } from '../support/hosts/namespaces.ts'
 import { PushSite } from '../support/hosts/push-site.ts'
@@ -146,37 +147,22 @@ export function hostsApart(): void {
       async (isAsync) => {
         const more = { 'archive-async': isAsync, 'archive-timeout': '10s', 'log-level-console': 'warn' }
         site.configure({ postgres: { ...transports[transport](), ...more }, repository: TIMES })
-        for (let i = 0; i < 4; i++) await untilArchived(await switched())
+        const archived = (segment: string) => untilArchived(site.cluster, repositoryDirectory(), segment)
+        for (let i = 0; i < 4; i++) await archived(await switchSegment(site.cluster))
         network.link('down')
         const logged = site.cluster.log().length
-        const segment = await switched()
+        const segment = await switchSegment(site.cluster)
         const since = () => site.cluster.log().slice(logged)
         await until('an error of the archiver', () => LOST.test(since()), { deadlineMs: 120_000, details: since })
         network.link('up')
-        await untilArchived(segment)
+        await archived(segment)
         // Idle for longer than the limits: both ends close the connection.
         network.link('down')
         await sleep((IO_S + PROTOCOL_S + 2) * 1000)
         network.link('up')
-        await untilArchived(await switched())
+        await archived(await switchSegment(site.cluster))
       },
     )
-
-    async function switched(): Promise<string> {
-      await site.cluster.query('create table if not exists w (n int); insert into w values (1)')
-      const [row] = await site.cluster.query('select pg_walfile_name(pg_switch_wal()) as name')
-      return String(row!['name'])
-    }
-
-    function untilArchived(segment: string): Promise<void> {
-      const directory = join(repositoryDirectory(), 'archive/main/15-1', segment.slice(0, 16))
-      const isThere = () => existsSync(directory) && readdirSync(directory).some((name) => name.startsWith(segment))
-      // PostgreSQL waits for a minute after three errors.
-      return until(`segment ${segment}`, isThere, {
-        deadlineMs: 120_000,
-        details: () => site.cluster.log().slice(-5000),
-      })
-    }
 
     test('a new connection is an error that names its step', { timeout: 60_000 }, async () => {
       network.link('down')

@@ -1,6 +1,7 @@
-import { existsSync, readdirSync, utimesSync } from 'node:fs'
+import { existsSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { archiveSegments } from '../../support/hosts/archive-segments.ts'
 import { canSwitchUsers } from '../../support/hosts/hosts.ts'
 import { PushSite } from '../../support/hosts/push-site.ts'
 import { allProcesses, signal } from '../../support/processes/processes.ts'
@@ -14,18 +15,7 @@ describe.runIf(canSwitchUsers)('archiving to a repository host', { timeout: 180_
   })
   afterAll(() => site[Symbol.asyncDispose]())
 
-  /** Fills and switches segments, and waits until they are in the repository. */
-  async function archive(count: number): Promise<void> {
-    let last = ''
-    for (let i = 0; i < count; i++) {
-      await site.cluster.query('create table if not exists t (n int); insert into t values (1)')
-      const [row] = await site.cluster.query('select pg_walfile_name(pg_switch_wal()) as name')
-      last = String(row?.['name'])
-    }
-    const directory = join(site.repository.dir, 'repo/archive/main/15-1', last.slice(0, 16))
-    const isThere = () => existsSync(directory) && readdirSync(directory).some((name) => name.startsWith(last))
-    await until(`segment ${last}`, isThere, { details: () => site.cluster.log() })
-  }
+  const archive = (count: number) => archiveSegments(site.cluster, `${site.repository.dir}/repo`, count)
 
   const serving = () =>
     allProcesses().filter(

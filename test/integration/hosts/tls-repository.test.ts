@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { archiveSegments } from '../../support/hosts/archive-segments.ts'
 import { type IssuedCertificate, TestAuthority } from '../../support/hosts/certificates.ts'
 import { TlsServer } from '../../support/hosts/tls-server.ts'
 import { dataChecksum, startCluster } from '../../support/postgres/postgres.ts'
@@ -30,6 +31,8 @@ afterAll(async () => {
   await site[Symbol.asyncDispose]()
   await server[Symbol.asyncDispose]()
 })
+
+const archive = (count: number) => archiveSegments(site.cluster, repo, count)
 
 /** `pgts` with the certificate of another client. */
 function runWith({ certFile, keyFile }: IssuedCertificate, ...args: string[]): Promise<RunResult> {
@@ -121,7 +124,14 @@ test(
     writeFileSync(site.config, before.replace('[global]\n', '[global]\narchive-async=y\n'))
     const logged = server.log().length
     try {
-      await archive(4)
+      // A background process keeps its connections for the segments that follow.
+      await until('the same processes for two segments', async () => {
+        await archive(1)
+        const before = server.processes()
+        await archive(1)
+        // One is the spare process.
+        return before.length > 2 && before.join() === server.processes().join()
+      })
       await server.reload()
       await archive(2)
       server.kill('SIGTERM')
@@ -138,20 +148,6 @@ test(
     expect(server.log().slice(logged)).toContain("client 'db1' runs archive-get on repo1")
   },
 )
-
-/** Fills and switches segments, and waits until they are in the repository. @returns the last */
-async function archive(count: number): Promise<string> {
-  let last = ''
-  for (let i = 0; i < count; i++) {
-    await site.cluster.query('create table if not exists w (n int); insert into w values (1)')
-    const [row] = await site.cluster.query('select pg_walfile_name(pg_switch_wal()) as name')
-    last = String(row?.['name'])
-  }
-  const directory = join(repo, 'archive/main/15-1', last.slice(0, 16))
-  const isThere = () => existsSync(directory) && readdirSync(directory).some((name) => name.startsWith(last))
-  await until(`segment ${last}`, isThere, { details: () => site.cluster.log().slice(-3000) })
-  return last
-}
 
 test('a client has no influence on the configuration that the server uses', async () => {
   const options = ['--repo1-path=/nowhere', '--log-level-file=off']
