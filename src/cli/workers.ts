@@ -33,6 +33,8 @@ export type InlineRequest = Omit<WorkersRequest, 'workers'>
 
 /** Number of jobs that are sent over one connection at the same time, because their requests wait for the network. */
 const REMOTE_LANES = 4
+/** What one core processes in about the time that ssh and a process at the other end take to start. */
+const BYTES_OF_CONNECTION = 32 * 1024 * 1024
 /** The main thread relays the bytes of so many connections: see docs/performance.md, "A repository host". */
 const MOST_RELAYED = 4
 
@@ -115,7 +117,7 @@ async function openRelay(
     ...executor,
     workers,
     warm: use,
-    expect: (work) => use(workersFor(work, workers)),
+    expect: (work) => use(workersFor(work, workers, BYTES_OF_CONNECTION)),
     async [Symbol.asyncDispose]() {
       await executor[Symbol.asyncDispose]()
       // If it could not be opened, the run has reported that.

@@ -5,9 +5,13 @@ const FILE_BYTES = 64 * 1024
 /** What one thread processes in about the time that a worker takes to start. */
 const SMALL_BYTES = 8 * 1024 * 1024
 
-/** How many workers this work is worth: 0 if it is done sooner than a worker has started. */
-export function workersFor({ bytes, files = 0 }: Work, most: number): number {
-  const shares = (bytes + files * FILE_BYTES) / SMALL_BYTES
+/**
+ * How many workers this work is worth: 0 if it is done sooner than a worker has started.
+ *
+ * @param smallBytes what is processed in about the time that a worker takes to start
+ */
+export function workersFor({ bytes, files = 0 }: Work, most: number, smallBytes = SMALL_BYTES): number {
+  const shares = (bytes + files * FILE_BYTES) / smallBytes
   return shares <= 1 ? 0 : Math.min(most, Math.ceil(shares))
 }
 

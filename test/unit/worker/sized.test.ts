@@ -16,6 +16,11 @@ test.each([
   expect(workersFor(work, 4)).toBe(workers)
 })
 
+test('a worker that takes longer to start needs more work', () => {
+  expect(workersFor({ bytes: 20 * MIB, files: 100 }, 4, 32 * MIB)).toBe(0)
+  expect(workersFor({ bytes: 40 * MIB }, 4, 32 * MIB)).toBe(2)
+})
+
 type Handlers = { echo: (job: number) => Promise<string> }
 
 function named(name: string, events: string[]): Executor<Handlers> {
