@@ -1,24 +1,11 @@
-import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { atEnd, giveToTestUser, makeTestDir } from '../support/postgres/postgres.ts'
+import { smallDisk } from '../support/faults/small-disk.ts'
 import { expectRefusal } from '../support/refusal.ts'
 import { aSite, type Site } from '../support/sites/site.ts'
 
-/** A file system of this size that is mounted for the test file; undefined without permission to mount. */
-function smallDisk(megabytes: number): string | undefined {
-  const path = join(makeTestDir('disk'), 'mounted')
-  mkdirSync(path)
-  if (process.getuid?.() !== 0) return undefined
-  const mount = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m,mode=0755`, 'pgts-test', path])
-  if (mount.status !== 0) return undefined
-  atEnd(() => spawnSync('umount', ['-l', path]))
-  giveToTestUser(path)
-  return path
-}
-
-const disk = smallDisk(12)
+const disk = smallDisk('12m')
 if (disk === undefined) {
   const line = 'disk-full: left out, because only root can mount a small file system'
   if (process.env['PGTS_TEST_REQUIRE_ALL'] !== undefined) throw new Error(line)

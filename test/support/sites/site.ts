@@ -170,6 +170,8 @@ function writeConfig(config: string, dir: string, cluster: Cluster, options: Rea
     'start-fast': 'y',
     'repo1-retention-full': '9',
     'archive-timeout': '20s',
+    // Default 15 s: a job that fails three times would wait as long.
+    'job-retry-interval': '1',
     ...options,
   }
   const lines = (values: Readonly<Record<string, string>>) =>
