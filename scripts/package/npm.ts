@@ -1,4 +1,4 @@
-import { cpSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { run } from './shell.ts'
 
@@ -30,6 +30,7 @@ export function packNpm(root: string, payload: string, out: string): string {
   cpSync(join(root, 'docs'), join(payload, 'docs'), { recursive: true })
   const name = run('npm', ['pack', '--silent', '--ignore-scripts'], { cwd: payload }).trim()
   const path = join(out, name)
-  renameSync(join(payload, name), path)
+  // A copy: the directory of packages can be on another file system.
+  cpSync(join(payload, name), path)
   return path
 }
