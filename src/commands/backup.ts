@@ -1,8 +1,7 @@
 import { removeFailedBackupIfDiskFull } from '../core/backup/remove-failed.ts'
 import type { Repository } from '../core/repository.ts'
 import type { ArchiveInfo } from '../format/archive-info.ts'
-import { backupEntryOf } from '../format/manifest-totals.ts'
-import type { BackupType, ManifestFile, WritableManifest } from '../format/manifest.ts'
+import type { BackupType, ManifestFile } from '../format/manifest.ts'
 import { PgtsError } from '../util/error.ts'
 import { formatSize } from '../util/format-size.ts'
 import { markHandled } from '../util/mark-handled.ts'
@@ -11,7 +10,7 @@ import { choose } from './backup/choices.ts'
 import { chooseClusters } from './backup/clusters.ts'
 import { copy, openExecutors } from './backup/copy.ts'
 import { concludeDamagedPages } from './backup/damaged-pages.ts'
-import { finish } from './backup/finish.ts'
+import { finish, type FinishedBackup } from './backup/finish.ts'
 import { beforeBackup, withAfterHook, type BackupRun } from './backup/hooks.ts'
 import { identify, loadInfos } from './backup/identify.ts'
 import { listCluster, planBackup } from './backup/plan.ts'
@@ -66,14 +65,16 @@ async function backupAndExpire(
   if ('skipped' in taken) return taken
   await using _lease = taken
   const attempt: Attempt = {}
-  const { manifest, damaged, archiveInfo } = await takeBackup(ctx, { repository, lock, connected }, attempt).catch(
-    async (error: unknown) => {
-      // Workers have ended by now, so no file appears in the directory while it is removed.
-      await removeFailedBackupIfDiskFull(repository.storage, ctx.stanza, attempt.label, error, ctx.log)
-      throw error
-    },
-  )
-  const report = reportOf(ctx, repository, manifest, damaged)
+  const { manifest, entry, damaged, archiveInfo } = await takeBackup(
+    ctx,
+    { repository, lock, connected },
+    attempt,
+  ).catch(async (error: unknown) => {
+    // Workers have ended by now, so no file appears in the directory while it is removed.
+    await removeFailedBackupIfDiskFull(repository.storage, ctx.stanza, attempt.label, error, ctx.log)
+    throw error
+  })
+  const report = reportOf(ctx, repository, { manifest, entry, damaged })
   run.report = report
   concludeDamagedPages(ctx, report.label, damaged)
   if (ctx.options.expireAuto) await expireAfterBackup(ctx, lock, repository.key)
@@ -86,8 +87,7 @@ interface Attempt {
   label?: string
 }
 
-interface TakenBackup {
-  readonly manifest: WritableManifest
+interface TakenBackup extends FinishedBackup {
   readonly damaged: readonly ManifestFile[]
   readonly archiveInfo: ArchiveInfo
 }
@@ -122,9 +122,9 @@ async function takeBackup(
   markHandled(executors[Symbol.asyncDispose]())
   const host = isOnStandby(run) ? undefined : cluster.hostIdentity()
   if (host !== undefined) markHandled(host)
-  const manifest = await finish(run, plan)
+  const finished = await finish(run, plan)
   if (host !== undefined) await recordArchivingHost(ctx, [repository], await host)
-  return { manifest, damaged, archiveInfo: infos.archiveInfo }
+  return { ...finished, damaged, archiveInfo: infos.archiveInfo }
 }
 
 /** `--repo`, else the one with the lowest number. */
@@ -139,10 +139,8 @@ async function chooseRepository(ctx: CommandContext<'backup'>): Promise<Reposito
 function reportOf(
   ctx: CommandContext<'backup'>,
   repository: Repository,
-  manifest: WritableManifest,
-  damaged: readonly ManifestFile[],
+  { manifest, entry, damaged }: Omit<TakenBackup, 'archiveInfo'>,
 ): BackupReport {
-  const entry = backupEntryOf(manifest)
   const { label, type, files } = manifest
   ctx.log.info(
     { label, sizeBytes: entry.sizeDeltaBytes, repoSizeBytes: entry.repoSizeDeltaBytes },

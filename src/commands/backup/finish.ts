@@ -4,6 +4,7 @@ import { commitBackup } from '../../core/backup/commit.ts'
 import { stopOnServer } from '../../core/backup/server-side.ts'
 import { storeReturnedFile, type BackupInProgress } from '../../core/backup/stored-text.ts'
 import { archiveIdOf, currentHistory } from '../../format/archive-info.ts'
+import type { BackupEntry } from '../../format/backup-info.ts'
 import type { WritableManifest } from '../../format/manifest.ts'
 import { backupLabelPath } from '../../format/repo-path.ts'
 import { parseLsn, parseWalSegment, segmentsBetween, type WalSegment } from '../../format/wal-segment.ts'
@@ -16,8 +17,14 @@ import { isOnStandby, waitForWal, type BackupRun } from './begin.ts'
 import { optionsOf } from './choices.ts'
 import type { PlannedBackup } from './plan.ts'
 
+export interface FinishedBackup {
+  readonly manifest: WritableManifest
+  /** In backup.info. */
+  readonly entry: BackupEntry
+}
+
 /** Ends backup mode, stores the files that the server returns, waits for the WAL, and makes the backup visible. */
-export async function finish(run: BackupRun, { backup, policy, draft }: PlannedBackup): Promise<WritableManifest> {
+export async function finish(run: BackupRun, { backup, policy, draft }: PlannedBackup): Promise<FinishedBackup> {
   const { ctx, repository, source, server, started } = run
   const { stanza, log, clock, signal } = ctx
   const { label } = backup
@@ -47,8 +54,7 @@ export async function finish(run: BackupRun, { backup, policy, draft }: PlannedB
   ctx.progress.phase('storing the manifest')
   const { backupInfo, archiveInfo } = source
   const linkLatest = optionsOf(ctx, repository).symlink
-  await commitBackup(repository, stanza, { backupInfo, archiveInfo, linkLatest }, manifest)
-  return manifest
+  return { manifest, entry: await commitBackup(repository, stanza, { backupInfo, archiveInfo, linkLatest }, manifest) }
 }
 
 /** The WAL up to the stop point makes the copy consistent, so it belongs to the backup. */

@@ -1,5 +1,5 @@
 import type { ArchiveInfo } from '../../format/archive-info.ts'
-import { withBackup, type BackupInfo } from '../../format/backup-info.ts'
+import { withBackup, type BackupEntry, type BackupInfo } from '../../format/backup-info.ts'
 import { backupEntryOf } from '../../format/manifest-totals.ts'
 import { serialiseManifest } from '../../format/manifest-serialise.ts'
 import type { WritableManifest } from '../../format/manifest.ts'
@@ -20,13 +20,15 @@ import { markHandled } from '../../util/mark-handled.ts'
  *  4. backup.info lists it (the next backup or expire adds a finished backup that is not listed)
  *  5. archive.info is written again, unchanged, so that lifecycle rules of a store do not remove it by age
  * The order of the steps after 2 does not matter; on storage with a network latency they run in parallel.
+ *
+ * @returns the entry of the backup in backup.info
  */
 export async function commitBackup(
   repository: Repository,
   stanza: string,
   state: { readonly backupInfo: BackupInfo; readonly archiveInfo: ArchiveInfo; readonly linkLatest: boolean },
   manifest: WritableManifest,
-): Promise<void> {
+): Promise<BackupEntry> {
   const { storage } = repository
   const text = serialiseManifest(manifest)
   const compressing = compressManifest(text)
@@ -34,14 +36,16 @@ export async function commitBackup(
   markHandled(compressing)
   await storage.sync(backupLabelPath(stanza, manifest.label))
   await saveManifest(storage, stanza, manifest, state.backupInfo, text)
+  const entry = backupEntryOf(manifest)
   const rest = [
     async () => {
       await saveManifestHistory(storage, stanza, manifest, state.backupInfo, compressing)
       if (state.linkLatest && storage.links !== undefined)
         await storage.links.symlink(latestLinkName(stanza), manifest.label)
     },
-    () => saveBackupInfo(repository, stanza, withBackup(state.backupInfo, backupEntryOf(manifest))),
+    () => saveBackupInfo(repository, stanza, withBackup(state.backupInfo, entry)),
     () => saveArchiveInfo(repository, stanza, state.archiveInfo),
   ]
   await inParallel(rest, storage.parallel ?? 1, (step) => step())
+  return entry
 }
