@@ -31,6 +31,8 @@ export interface Work {
   /** Content to be read, in bytes. */
   readonly bytes: number
   readonly files?: number
+  /** Of the largest job, which one worker processes. */
+  readonly largestBytes?: number
 }
 
 /**

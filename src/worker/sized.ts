@@ -10,9 +10,16 @@ const SMALL_BYTES = 8 * 1024 * 1024
  *
  * @param smallBytes what is processed in about the time that a worker takes to start
  */
-export function workersFor({ bytes, files = 0 }: Work, most: number, smallBytes = SMALL_BYTES): number {
+export function workersFor(
+  { bytes, files = 0, largestBytes = 0 }: Work,
+  most: number,
+  smallBytes = SMALL_BYTES,
+): number {
   const shares = (bytes + files * FILE_BYTES) / smallBytes
-  return shares <= 1 ? 0 : Math.min(most, Math.ceil(shares))
+  if (shares <= 1) return 0
+  // The others have what the worker with the largest job does not process.
+  const others = Math.floor(shares - largestBytes / smallBytes)
+  return Math.min(most, Math.ceil(shares), 1 + others)
 }
 
 /** Runs small work on this thread, for which no worker is started, and everything else on `threads`. */

@@ -111,12 +111,13 @@ function likelyWork({ files }: DataDirectoryListing, prior: Manifest | undefined
 
 /** @param bytesOf size of a file; undefined: it is not copied */
 function workOf<T>(files: Iterable<T>, bytesOf: (file: T) => number | undefined): Work {
-  const work = { bytes: 0, files: 0 }
+  const work = { bytes: 0, files: 0, largestBytes: 0 }
   for (const file of files) {
     const bytes = bytesOf(file)
     if (bytes === undefined) continue
     work.bytes += bytes
     work.files++
+    work.largestBytes = Math.max(work.largestBytes, bytes)
   }
   return work
 }

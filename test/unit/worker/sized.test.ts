@@ -12,6 +12,10 @@ test.each([
   [{ bytes: 0, files: 128 }, 0],
   [{ bytes: 0, files: 1000 }, 4],
   [{ bytes: 1024 * MIB, files: 1000 }, 4],
+  [{ bytes: 1024 * MIB, files: 1, largestBytes: 1024 * MIB }, 1],
+  [{ bytes: 1030 * MIB, files: 4, largestBytes: 1024 * MIB }, 1],
+  [{ bytes: 1034 * MIB, files: 4, largestBytes: 1024 * MIB }, 2],
+  [{ bytes: 6 * MIB, files: 1, largestBytes: 6 * MIB }, 0],
 ])('for %o of at most 4 workers %i are started', (work, workers) => {
   expect(workersFor(work, 4)).toBe(workers)
 })
