@@ -83,10 +83,10 @@ const BACKUP = [
   'pg-read db-query db-query',
   'pg-stat pg-list',
   'pg-list*',
-  // The time, before and after the end of a second.
+  // The time after the list; then, while files are copied, until the next second.
   'db-query',
-  'db-query',
-  'db-query db-query pg-host',
+  'db-query*',
+  'pg-host db-query db-query',
   'db-close',
   'unlock',
 ]
