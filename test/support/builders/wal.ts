@@ -38,6 +38,8 @@ export function aSegment(facts: SegmentFacts = {}): Buffer {
     const header = at === 0 ? 40 : 24
     if (at + 64 > size) continue
     bytes.writeUInt32LE(8192 - header, at + header)
+    // Of the heap: at random, every 256th would be of a transaction, with a wrong checksum.
+    bytes[at + header + 17] = 10
     if (at > 0) bytes.writeBigUInt64LE(address + BigInt(at - 8192 + (at === 8192 ? 40 : 24)), at + header + 8)
   }
   if (size < 40) return bytes
