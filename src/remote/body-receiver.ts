@@ -1,6 +1,6 @@
 import { PgtsError } from '../util/error.ts'
 import { FRAME } from './frame.ts'
-import { FIRST_CREDIT, MOST_CREDIT, SHARED_CREDIT } from './limits.ts'
+import { FIRST_CREDIT, MOST_CREDIT, MOST_PAYLOAD, SHARED_CREDIT } from './limits.ts'
 import type { Output } from './output.ts'
 import type { Value } from './value.ts'
 
@@ -126,7 +126,8 @@ export class BodyReceiver {
       this.#sharedCredit = this.#shared.take(MOST_CREDIT - FIRST_CREDIT)
       this.#used += this.#sharedCredit
     }
-    if (this.#used < RETURNED_BYTES && this.#chunks.length > 0) return
+    // With less credit than a whole piece the sender may wait.
+    if (this.#used < RETURNED_BYTES && (this.#chunks.length > 0 || this.#credit >= MOST_PAYLOAD)) return
     const credit = Buffer.allocUnsafe(4)
     credit.writeUInt32BE(this.#used)
     this.#output.send({ type: FRAME.credit, stream: this.#stream }, credit)

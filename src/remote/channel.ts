@@ -7,6 +7,8 @@ import { messageOf } from '../util/error.ts'
 export interface Channel {
   readonly input: Readable
   readonly output: Writable
+  /** Each read returns 16 KiB at most, as by TLS, so the bytes of a frame are joined. */
+  readonly hasSmallReads?: boolean
   /** For messages: `remote-1 ssh protocol on 'HOST'`. */
   readonly display: string
   /** What an operator can check if it ends before the greeting. */
@@ -19,13 +21,14 @@ export interface Channel {
   readonly closed: Promise<void>
 }
 
-/** A connected socket. */
+/** A connected socket of TLS. */
 export function socketChannel(socket: Duplex, display: string): Channel {
   let failure: string | undefined
   socket.on('error', (error) => (failure ??= `: ${messageOf(error)}`))
   return {
     input: socket,
     output: socket,
+    hasSmallReads: true,
     display,
     explainEnd: async () => failure,
     destroy: () => void socket.destroy(),

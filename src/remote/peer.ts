@@ -45,7 +45,7 @@ export class Peer implements Connection {
   readonly #channel: Channel
   readonly #onLog: ((record: RemoteLog) => void) | undefined
   readonly #output: Output
-  readonly #decoder = new FrameDecoder({ joinsData: false })
+  readonly #decoder: FrameDecoder
   readonly #messages = new MessageJoiner()
   readonly #requests: Requests
   readonly #serving: Serving
@@ -64,6 +64,7 @@ export class Peer implements Connection {
     this.peerVersion = peerVersion
     this.display = channel.display
     this.#channel = channel
+    this.#decoder = new FrameDecoder({ joinsData: channel.hasSmallReads === true })
     this.#onLog = options.onLog
     this.#isCaller = isCaller
     this.ended = new Promise((resolve) => (this.#resolveEnded = resolve))
