@@ -4,6 +4,7 @@ import {
   choice,
   field,
   integer,
+  integerIn,
   list,
   name,
   nothing,
@@ -63,6 +64,7 @@ export const copyFilesJob: Schema<CopyFilesJob> = record({
   cipherPass: optional(5, byteString),
   pages: field(6, record({ size: field(1, integer), headerCheck: field(2, bool) })),
   superBlocks: optional(7, record({ sizeBytes: field(1, integer), reference: field(2, integer) })),
+  compressThreads: optional(8, integerIn(1, 1024)),
 })
 
 /** Block numbers: the first and the last of each range. */

@@ -59,6 +59,7 @@ export const copyFilesJobs: fc.Arbitrary<CopyFilesJob> = withMaybe(
     bundle: fc.record({ id: count, repoName: byteString, raw: fc.boolean() }),
     cipherPass: byteString,
     superBlocks: fc.record({ sizeBytes: count, reference: count }),
+    compressThreads: fc.integer({ min: 1, max: 1024 }),
   },
 )
 
