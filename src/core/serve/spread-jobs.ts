@@ -3,7 +3,7 @@ import type { ForwardedJobs, JobForwarder } from './forward-jobs.ts'
 
 interface Route {
   readonly jobs: ForwardedJobs
-  /** Content of the jobs in flight, bytes. */
+  /** Content of the jobs that it has not answered, bytes. */
   loadBytes: number
 }
 
@@ -23,7 +23,7 @@ export class SpreadJobs implements JobForwarder {
     for (const { jobs } of this.#used()) jobs.prepare(repoKey)
   }
 
-  /** The connection with the least content in flight takes the job. */
+  /** The connection with the least unanswered content takes the job. */
   async backupFiles(job: CopyFilesJob, signal: AbortSignal): Promise<readonly CopiedFile[]> {
     const route = this.#used().reduce((best, one) => (one.loadBytes < best.loadBytes ? one : best))
     this.#numbers.set(job, this.#routes.indexOf(route) + 1)
