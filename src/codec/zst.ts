@@ -1,4 +1,4 @@
-import type { CCtx, DCtx } from 'zstd-napi/binding.js'
+import type { CCtx, DCtx, EndDirective } from 'zstd-napi/binding.js'
 import { PgtsError } from '../util/error.ts'
 import { onIdle } from '../util/idle-memory.ts'
 import { requireModule } from '../util/load-module.ts'
@@ -30,9 +30,15 @@ const WITHOUT_ZSTD_HINT =
 const OUTPUT_BYTES = 256 * 1024
 const NOTHING = new Uint8Array(0)
 
+interface Compressing {
+  readonly ctx: CCtx
+  readonly output: Uint8Array
+}
+
 // A context keeps its tables between files: at level 3 this saves allocating about 4 MiB a hundred thousand times. A
 // thread compresses one file at a time, so these lists have one or two entries.
-const compressors = new Map<number, { ctx: CCtx; output: Uint8Array }[]>()
+const compressors = new Map<number, Compressing[]>()
+const partCompressors = new Map<number, Compressing[]>()
 const decompressors: { ctx: DCtx; output: Uint8Array }[] = []
 const POOL_LIMIT = 2
 
@@ -53,52 +59,72 @@ let wholeDecoder: DCtx | undefined
 onIdle(() => {
   wholeDecoder = undefined
   compressors.clear()
+  partCompressors.clear()
   decompressors.length = 0
   wholes.length = 0
 })
 
+const MIB = 1024 * KIB
 /**
- * Input of a thread at a time, if several compress a file. Measured with rows of PostgreSQL: levels up to 4 lose nothing with
+ * Size of the parts that threads of the library compress. Measured with rows of PostgreSQL: levels up to 4 lose nothing with
  * 1 MiB; at level 9 it takes a third more CPU time, and 4 MiB a twentieth more.
  */
-function threadInputBytes(level: number): number {
-  return (level <= 4 ? 1 : 4) * 1024 * KIB
+function partBytes(level: number): number {
+  return (level <= 4 ? 1 : 4) * MIB
 }
 /** At higher levels a thread needs more than 20 MiB of tables. */
 const MOST_THREADED_LEVEL = 9
+/**
+ * Levels at which a part refers to nothing before it: ZSTD_dfast. In a stream the library looks for each match in two buffers;
+ * in a part there is one, which takes a fifth less CPU time (docs/decisions/0056-large-files-in-parts.md).
+ */
+const isInParts = (level: number) => level === 3 || level === 4
+const LEAST_IN_PARTS_BYTES = 4 * MIB
+/** ZSTD_c_overlapLog of zstd.h: none. */
+const NO_OVERLAP = 1
+/** With one, the library polls while that thread finishes the previous part. */
+const PART_THREADS = 2
 
 class ZstCompressor implements Stage {
-  #held: { ctx: CCtx; output: Uint8Array } | undefined
+  #held: Compressing | undefined
+  /** Where the context is kept after this file; undefined: its threads end with it. */
+  #pool: Compressing[] | undefined
   readonly #level: number
-  readonly #threads: number
   readonly #wholeBytes: number | undefined
+  readonly #threads: number
   #whole: Uint8Array | undefined
+  /** What is left of a part, which is complete before the calling thread goes on: only one of them works. */
+  #part: { readonly bytes: number; left: number } | undefined
   #ended = false
 
   constructor(level: number, { wholeBytes, threads = 1 }: CodecOptions) {
     this.#level = level
-    this.#threads = level > MOST_THREADED_LEVEL ? 1 : threads
-    this.#wholeBytes = wholeBytes !== undefined && isFasterWhole(wholeBytes) ? wholeBytes : undefined
-    const kept = this.#threads > 1 ? undefined : compressors.get(level)?.pop()
-    this.#held = kept ?? newCompressor(level, this.#threads)
+    this.#wholeBytes = wholeBytes
+    this.#threads = threads
   }
 
   *push(chunk: Uint8Array): Iterable<Uint8Array> {
-    const { ctx, output } = this.#held!
     if (this.#ended) throw new PgtsError('assert', 'more bytes follow after the announced whole file')
-    if (chunk.length === this.#wholeBytes) {
-      yield* this.#pushWhole(ctx, output, chunk)
+    if (this.#held === undefined && chunk.length === this.#wholeBytes && isFasterWhole(chunk.length)) {
+      yield* this.#pushWhole(chunk)
       return
     }
+    const { ctx, output } = (this.#held ??= this.#open(true))
+    const part = this.#part
     for (let offset = 0; offset < chunk.length;) {
-      const [, produced, consumed] = ctx.compressStream2(output, chunk.subarray(offset), library.EndDirective.continue)
+      const input = chunk.subarray(offset, part === undefined ? chunk.length : offset + part.left)
+      const [, produced, consumed] = ctx.compressStream2(output, input, library.EndDirective.continue)
       offset += consumed
       if (produced > 0) yield output.subarray(0, produced)
+      if (part === undefined || (part.left -= consumed) > 0) continue
+      part.left = part.bytes
+      yield* this.#complete(library.EndDirective.flush)
     }
   }
 
-  *#pushWhole(ctx: CCtx, usual: Uint8Array, chunk: Uint8Array): Iterable<Uint8Array> {
+  *#pushWhole(chunk: Uint8Array): Iterable<Uint8Array> {
     this.#ended = true
+    const { ctx, output: usual } = (this.#held ??= this.#open(false))
     const room = library.compressBound(chunk.length)
     const output = room <= usual.length ? usual : (this.#whole = wholeOutput(room))
     const [left, produced, consumed] = ctx.compressStream2(output, chunk, library.EndDirective.end)
@@ -108,13 +134,26 @@ class ZstCompressor implements Stage {
   }
 
   *finish(): Iterable<Uint8Array> {
-    if (this.#ended) return
-    const { ctx, output } = this.#held!
+    if (!this.#ended) yield* this.#complete(library.EndDirective.end)
+  }
+
+  *#complete(directive: EndDirective): Iterable<Uint8Array> {
+    const { ctx, output } = (this.#held ??= this.#open(false))
     for (;;) {
-      const [left, produced] = ctx.compressStream2(output, NOTHING, library.EndDirective.end)
+      const [left, produced] = ctx.compressStream2(output, NOTHING, directive)
       if (produced > 0) yield output.subarray(0, produced)
       if (left === 0) return
     }
+  }
+
+  #open(inChunks: boolean): Compressing {
+    const level = this.#level
+    const threads = level <= MOST_THREADED_LEVEL ? this.#threads : 1
+    if (inChunks && threads > 1) return newCompressor(level, threads)
+    const inParts = inChunks && isInParts(level) && (this.#wholeBytes ?? 0) >= LEAST_IN_PARTS_BYTES
+    if (inParts) this.#part = { bytes: partBytes(level), left: partBytes(level) }
+    this.#pool = poolOf(inParts ? partCompressors : compressors, level)
+    return this.#pool.pop() ?? newCompressor(level, inParts ? PART_THREADS : 1)
   }
 
   close(): void {
@@ -122,12 +161,9 @@ class ZstCompressor implements Stage {
     this.#held = undefined
     if (held === undefined) return
     if (this.#whole !== undefined && wholes.length < POOL_LIMIT) wholes.push(this.#whole)
-    // Its threads end with it.
-    if (this.#threads > 1) return
+    if (this.#pool === undefined) return
     held.ctx.reset(library.ResetDirective.sessionOnly)
-    const pool = compressors.get(this.#level) ?? []
-    compressors.set(this.#level, pool)
-    if (pool.length < POOL_LIMIT) pool.push(held)
+    if (this.#pool.length < POOL_LIMIT) this.#pool.push(held)
   }
 }
 
@@ -192,12 +228,20 @@ function wholeOutput(bytes: number): Uint8Array {
   return spare !== undefined && spare.length >= bytes ? spare : Buffer.allocUnsafeSlow(bytes)
 }
 
-function newCompressor(level: number, threads: number): { ctx: CCtx; output: Uint8Array } {
+function poolOf(pools: Map<number, Compressing[]>, level: number): Compressing[] {
+  const pool = pools.get(level) ?? []
+  pools.set(level, pool)
+  return pool
+}
+
+function newCompressor(level: number, threads: number): Compressing {
   const ctx = new library.CCtx()
-  ctx.setParameter(library.CParameter.compressionLevel, level)
+  const { compressionLevel, nbWorkers, jobSize, overlapLog } = library.CParameter
+  ctx.setParameter(compressionLevel, level)
   if (threads > 1) {
-    ctx.setParameter(library.CParameter.nbWorkers, threads)
-    ctx.setParameter(library.CParameter.jobSize, threadInputBytes(level))
+    ctx.setParameter(nbWorkers, threads)
+    ctx.setParameter(jobSize, partBytes(level))
+    if (isInParts(level)) ctx.setParameter(overlapLog, NO_OVERLAP)
   }
   return { ctx, output: new Uint8Array(OUTPUT_BYTES) }
 }

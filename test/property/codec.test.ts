@@ -214,6 +214,60 @@ test.each([-3, 1, 3, 9, 12])('zst of several threads is one frame, read by every
   }
 })
 
+test.each([3, 4])('zst in parts is one frame, read by every program (level %i)', async (level) => {
+  const MIB = 1 << 20
+  const text = Buffer.concat([0, 1, 2].map((seed) => compressible(2_500_000, 'text', seed)))
+  for (const length of [4 * MIB, 4 * MIB + 1, 5 * MIB, text.length])
+    for (const [wholeBytes, chunk] of [
+      [length, 65_000],
+      [length, MIB],
+      // Other sizes than announced.
+      [4 * MIB, 100_000],
+      [1 << 30, 3 * MIB],
+    ] as const) {
+      const input = text.subarray(0, length)
+      const stored = await through(compressor('zst', level, { wholeBytes }), input, chunk)
+      expect([...new ZstFrames().split(stored)].map(({ begins, ends }) => [begins, ends])).toEqual([[true, true]])
+      expect((await through(decompressor('zst'), stored, 99_999)).equals(input)).toBe(true)
+      const zstd = spawnSync('zstd', ['-dc'], { input: stored, maxBuffer: 1 << 24 })
+      if (zstd.error === undefined) expect(zstd.stdout.equals(input)).toBe(true)
+    }
+})
+
+test('a file in parts is stored as by several threads, and not larger than in a stream', async () => {
+  const input = compressible(9_000_000, 'text', 4)
+  const inParts = await through(compressor('zst', 3, { wholeBytes: input.length }), input, 1 << 20)
+  const ofThreads = await through(compressor('zst', 3, { threads: 3 }), input, 1 << 20)
+  const inStream = await through(compressor('zst', 3), input, 1 << 20)
+  expect(inParts.equals(ofThreads)).toBe(true)
+  expect(inParts.equals(inStream)).toBe(false)
+  expect(inParts.length).toBeLessThan(inStream.length * 1.01)
+})
+
+test('a file in parts that is left in the middle does not affect the next one', async () => {
+  const input = compressible(5_000_000, 'text', 6)
+  const expected = await through(compressor('zst', 3, { wholeBytes: input.length }), input, 1 << 20)
+  const left = compressor('zst', 3, { wholeBytes: input.length })
+  for (const _ of left.push(input.subarray(0, 2_000_000)) as Iterable<Uint8Array>);
+  left.close?.()
+  const stored = await through(compressor('zst', 3, { wholeBytes: input.length }), input, 1 << 20)
+  expect(stored.equals(expected)).toBe(true)
+})
+
+test('a chunk of the announced size after another one is compressed as any other', async () => {
+  const input = compressible(150_000, 'text', 7)
+  const stage = compressor('zst', 3, { wholeBytes: 100_000 })
+  const outputs: Buffer[] = []
+  const collect = (chunks: Iterable<Uint8Array>) => {
+    for (const chunk of chunks) outputs.push(Buffer.from(chunk))
+  }
+  collect(stage.push(input.subarray(0, 50_000)) as Iterable<Uint8Array>)
+  collect(stage.push(input.subarray(50_000)) as Iterable<Uint8Array>)
+  collect(stage.finish() as Iterable<Uint8Array>)
+  stage.close?.()
+  expect((await through(decompressor('zst'), Buffer.concat(outputs))).equals(input)).toBe(true)
+})
+
 test('zst of several threads compresses an empty file, and a file that ends within the first call', async () => {
   for (const input of [Buffer.alloc(0), compressible(10, 'text', 1)])
     expect(
