@@ -11,6 +11,7 @@ import { openRepository } from './open-repository.ts'
 import { repositoryOf, type Repository, type RepositoryDescription } from './repository.ts'
 import type { JobForwarder } from './serve/forward-jobs.ts'
 import { repoId } from '../util/repo-id.ts'
+import { Turns } from '../util/turns.ts'
 
 /** The description from which a worker opens its environment; plain data, because sockets do not cross threads. */
 export interface WorkerSetup {
@@ -36,15 +37,29 @@ export interface WorkerEnv extends AsyncDisposable {
   readonly files: ClusterFiles
   /** Present if the cluster is on another host. */
   readonly forwarded?: JobForwarder | undefined
+  /** Large files of all lanes take turns, see `largeFileTurn`. */
+  readonly turns: Turns
   /** Read buffer; stages own their output buffers. Allocated at first use. */
   readonly buffer: Buffer
   readonly lanes?: readonly WorkerEnv[]
 }
 
 /** The environment of a job on one repository. */
-export interface JobEnv extends Pick<WorkerEnv, 'files' | 'buffer'> {
+export interface JobEnv extends Pick<WorkerEnv, 'files' | 'buffer' | 'turns'> {
   readonly storage: StorageDriver
 }
+
+const LARGE_BYTES = 4 * 1024 * 1024
+
+/**
+ * Waits until no other lane of this thread encodes or decodes a large file: that would not be faster with one core, and the
+ * tables of several files do not fit into its cache. Small files are concurrent, because they wait for the network.
+ */
+export function largeFileTurn(sizeBytes: number, { turns }: Pick<WorkerEnv, 'turns'>): Promise<Disposable | undefined> {
+  return sizeBytes < LARGE_BYTES ? NO_TURN : turns.take()
+}
+
+const NO_TURN = Promise.resolve(undefined)
 
 /** How the main thread sends jobs to the host of a cluster. */
 export interface MainRoutes {
@@ -78,7 +93,8 @@ export async function openWorkerEnv(
     await cluster.forwarded?.[Symbol.asyncDispose]()
     await repositories[Symbol.asyncDispose]()
   }
-  const env = () => new Lane(repositories, cluster, setup.bufferBytes, close)
+  const turns = new Turns()
+  const env = () => new Lane(repositories, cluster, setup.bufferBytes, close, turns)
   const { lanes = 1 } = setup
   const whole = env()
   return lanes === 1 ? whole : Object.assign(whole, { lanes: Array.from({ length: lanes }, env) })
@@ -139,6 +155,7 @@ class Lane implements WorkerEnv {
     { files, forwarded }: WorkerCluster,
     bufferBytes: number,
     close: () => Promise<void>,
+    readonly turns: Turns,
   ) {
     this.#files = files
     this.forwarded = forwarded

@@ -24,7 +24,11 @@ export async function backupFiles(job: CopyFilesJob, env: WorkerEnv, signal: Abo
   const { storage } = await env.repository(job.repoKey)
   await using reads = plannedReads(storage, priorMaps(job), signal)
   // Awaited here, because leaving this block ends the read-ahead.
-  return await copyFiles(job, { files: env.files, buffer: env.buffer, storage: reads.storage }, signal)
+  return await copyFiles(
+    job,
+    { files: env.files, buffer: env.buffer, turns: env.turns, storage: reads.storage },
+    signal,
+  )
 }
 
 /** The block maps that will be read, in the order of reading. */

@@ -9,7 +9,7 @@ import { isPgtsError } from '../../util/error.ts'
 import { loadBlockMap } from '../block/read.ts'
 import type { BlockStage } from '../block/types.ts'
 import { blockWriter } from '../block/block-writer.ts'
-import type { JobEnv } from '../worker-env.ts'
+import { largeFileTurn, type JobEnv } from '../worker-env.ts'
 import type { CopyFileJob, CopyFilesJob, StoredContent } from './copy-job.ts'
 import { PageCheck } from './page-check.ts'
 import type { RepoTarget } from './repo-target.ts'
@@ -53,6 +53,7 @@ export async function storeFile(
   const blocks = blockStage(file, job, offset, prior.map)
   const filters = blocks === undefined ? wholeFileFilters(file, job) : [blocks]
   const stored = filters.length > 0 ? digest('sha1') : original
+  using _turn = await largeFileTurn(file.sizeBytes, env)
   await pump(
     source,
     [...(pageCheck === undefined ? [] : [pageCheck]), original, ...filters, ...(filters.length > 0 ? [stored] : [])],

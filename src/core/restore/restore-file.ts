@@ -9,7 +9,7 @@ import { plannedReads, type WantedRange } from '../../storage/planned-reads.ts'
 import { PgtsError } from '../../util/error.ts'
 import { WriteBehind } from '../../util/write-behind.ts'
 import type { Stage } from '../../codec/stage.ts'
-import type { JobEnv, WorkerEnv } from '../worker-env.ts'
+import { largeFileTurn, type JobEnv, type WorkerEnv } from '../worker-env.ts'
 import { explain, mismatch } from './restore-error.ts'
 import { createNew, makeHole, readRange, FinishQueue, keepExisting, writeFully } from './durable-file.ts'
 import { copyBlocks, reviseBlocks } from './restore-blocks.ts'
@@ -25,11 +25,11 @@ export async function restoreBatch(job: RestoreFileJob, env: WorkerEnv, signal: 
   await loadCodec(job.compressType)
   const results: RestoredFile[] = []
   await using finishing = new FinishQueue()
-  const { files, buffer } = env
+  const { files, buffer, turns } = env
   const { storage } = await env.repository(job.repoKey)
   const existing = checkExisting(job, buffer, signal)
   await using reads = plannedReads(storage, wantedRanges(job, existing), signal)
-  const jobEnv = { files, buffer, storage: reads.storage }
+  const jobEnv = { files, buffer, turns, storage: reads.storage }
   for (const file of job.files) {
     signal.throwIfAborted()
     results.push(
@@ -80,6 +80,7 @@ async function restoreFile(task: RestoreTask, finishing: FinishQueue): Promise<R
   const inBlocks = file.stored?.blocks !== undefined
   // A file that cannot be kept (unreadable, or replaced since the plan was made) is copied.
   if (file.action === 'keep' && keepExisting(file, job.syncUnchanged, () => true)) return { outcome: 'kept' }
+  using _turn = await largeFileTurn(file.sizeBytes, task.env)
   if (file.action === 'check' && inBlocks) {
     const revised = await reviseBlocks(task)
     if (revised !== undefined) return revised

@@ -11,6 +11,7 @@ import type { WorkerEnv } from '../../../src/core/worker-env.ts'
 import { localFiles } from '../../../src/postgres/local-files.ts'
 import type { StorageDriver } from '../../../src/storage/driver.ts'
 import { putFile } from '../../../src/storage/whole-file.ts'
+import { Turns } from '../../../src/util/turns.ts'
 import { aFile, aManifest } from './manifest.ts'
 
 /** A repository that is open; repo1 and not encrypted by default. */
@@ -27,6 +28,7 @@ export function workerEnvWith(repository: Repository, bufferBytes: number): Work
     repository: async () => repository,
     files: localFiles(),
     buffer: Buffer.alloc(bufferBytes),
+    turns: new Turns(),
     [Symbol.asyncDispose]: async () => undefined,
   }
 }

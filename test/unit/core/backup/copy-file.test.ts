@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { truncateSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { backupFiles } from '../../../../src/core/backup/copy-file.ts'
 import { type CopiedFile } from '../../../../src/core/backup/copy-job.ts'
@@ -9,6 +10,7 @@ import { type CopyFileJob } from '../../../../src/core/backup/copy-job.ts'
 import type { WorkerEnv } from '../../../../src/core/worker-env.ts'
 import { memoryStorage } from '../../../../src/storage/memory.ts'
 import type { StorageDriver } from '../../../../src/storage/driver.ts'
+import { forwarding } from '../../../../src/storage/wrappers.ts'
 import { readAll } from '../../../../src/util/bytes.ts'
 import { sha1 } from '../../../support/builders/manifest.ts'
 import { makeTestDir } from '../../../support/processes/test-user.ts'
@@ -45,13 +47,13 @@ function job(name: string, content: Buffer, more: Partial<CopyFileJob> = {}): Co
 
 const known = (content: Buffer, first = false) => ({ priorContent: { checksum: sha1(content), first } })
 
-function run(files: readonly CopyFileJob[], more: Partial<CopyFilesJob> = {}): Promise<CopiedFile[]> {
+function aJob(files: readonly CopyFileJob[], more: Partial<CopyFilesJob> = {}): CopyFilesJob {
   const codec = { type: 'none' as const, level: 0 }
-  return backupFiles(
-    { repoKey: 1, files, compression: codec, pages: { size: 8192, headerCheck: true }, ...more },
-    env,
-    signal,
-  )
+  return { repoKey: 1, files, compression: codec, pages: { size: 8192, headerCheck: true }, ...more }
+}
+
+function run(files: readonly CopyFileJob[], more: Partial<CopyFilesJob> = {}): Promise<CopiedFile[]> {
+  return backupFiles(aJob(files, more), env, signal)
 }
 
 const BUNDLE = { bundle: { id: 7, repoName: 'backup/bundle/7', raw: false } }
@@ -247,4 +249,35 @@ describe('block incremental copy', () => {
     expect(await run([file], { superBlocks })).toEqual([{ outcome: 'emptied' }])
     expect(await namesStored()).toEqual([])
   })
+})
+
+test('concurrent jobs of a thread compress large files one after the other, beside small ones', async () => {
+  const order: string[] = []
+  const slow: StorageDriver = forwarding(storage, {
+    async create(name, options) {
+      const file = await storage.create(name, options)
+      const write = async (chunk: Uint8Array) => {
+        order.push(name)
+        await setImmediate()
+        await file.sink.write(chunk)
+      }
+      return {
+        ...file,
+        sink: { write },
+        commit: (how) => file.commit(how),
+        [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
+      }
+    },
+  })
+  // Lanes share everything except the buffer.
+  const lane = () => ({ ...workerEnvWith(repositoryWith(slow), BUFFER), turns: env.turns })
+  const contents = { a: randomBytes(5 << 20), b: randomBytes(4 << 20), small: randomBytes(3 << 20) }
+  const jobs = Object.entries(contents).map(([name, content]) => job(name, content))
+  await Promise.all(jobs.map((one) => backupFiles(aJob([one]), lane(), signal)))
+
+  const of = (name: string) => order.flatMap((stored, at) => (stored === `backup/${name}` ? [at] : []))
+  expect(of('a').at(-1)).toBeLessThan(of('b')[0]!)
+  expect(of('small').at(-1)).toBeLessThan(of('a').at(-1)!)
+  for (const [name, content] of Object.entries(contents))
+    expect((await readAll(await storage.read(`backup/${name}`))).equals(content), name).toBe(true)
 })
