@@ -1,5 +1,6 @@
 import { bytesToText } from '../util/byte-string.ts'
 import { PgtsError, isPgtsError, messageOf } from '../util/error.ts'
+import { countReceived } from '../util/release-memory.ts'
 import { SharedCredit } from './body-receiver.ts'
 import type { Channel } from './channel.ts'
 import type {
@@ -161,6 +162,7 @@ export class Peer implements Connection {
   #receive(bytes: Buffer): void {
     if (this.signal.aborted) return
     this.#silence.heard()
+    countReceived(bytes.length)
     try {
       for (const frame of this.#decoder.push(bytes)) {
         this.#dispatch(frame)

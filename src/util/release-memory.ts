@@ -12,11 +12,33 @@ export function releaseMemory(): void {
 
 /** V8 collects when it allocates, so an idle process would keep its garbage, and the buffers outside the heap. */
 function collectGarbage(): void {
+  garbageCollector()()
+}
+
+const YOUNG_BYTES = 16 * 1024 * 1024
+let youngBytes = 0
+
+/**
+ * Call for received buffers, which are outside the heap: after each 64 MiB of them V8 would mark the whole heap to find those
+ * that are not used any more. Nearly all are young, and a collection of young objects finds these.
+ */
+export function countReceived(bytes: number): void {
+  youngBytes += bytes
+  if (youngBytes < YOUNG_BYTES) return
+  youngBytes = 0
+  garbageCollector()({ type: 'minor' })
+}
+
+type GarbageCollector = (options?: { readonly type: 'minor' }) => void
+let collector: GarbageCollector | undefined
+
+function garbageCollector(): GarbageCollector {
+  if (collector !== undefined) return collector
   setFlagsFromString('--expose-gc')
-  const collect = runInNewContext('gc') as () => void
+  collector = runInNewContext('gc') as GarbageCollector
   // The code cache of a module is valid for the flags with which it was made.
   setFlagsFromString('--no-expose-gc')
-  collect()
+  return collector
 }
 
 const loadMallocTrim = nativeFunction('int malloc_trim(size_t pad)')
