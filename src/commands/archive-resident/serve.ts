@@ -18,7 +18,7 @@ import { releaseMemory } from '../../util/release-memory.ts'
 import { removeTreeSync } from '../../util/remove-tree.ts'
 import { leaveAfter } from '../../util/stuck.ts'
 import type { CommandContext, LauncherContext } from '../context.ts'
-import { residentEndReasons } from '../shared/background-end.ts'
+import { residentEndReasons, type ResidentEnd } from '../shared/background-end.ts'
 import { isDistant, lostConnection } from '../shared/watch-hosts.ts'
 import { residentPlace } from './place.ts'
 
@@ -52,6 +52,7 @@ export async function serveResident(
     throw new PgtsError('option-required', `${command}:async without archive-async needs pg1-path and a key`)
   }
   const outdated = residentEndReasons(pgPath, launcher.configLooked)
+  let end: ResidentEnd | undefined
   const lost = isDistant(options.repo) ? lostConnection(await ctx.repositories()) : () => undefined
   const files = await openClusterFiles({ kind: 'local', versionForce: options.pgVersionForce })
   const { systemId } = await readControlFile(files, textToBytes(pgPath), { signal })
@@ -75,7 +76,7 @@ export async function serveResident(
     const why = await serveRequests({
       directory,
       handle,
-      endReason: () => (lock.isStillInPlace() ? (outdated() ?? lost()) : 'the spool was removed'),
+      endReason: () => (lock.isStillInPlace() ? ((end = outdated())?.why ?? lost()) : 'the spool was removed'),
       idleMs: IDLE_MS,
       onQuiet: releaseMemory,
       onEnd: () => leaveAfter(END_MS, EXIT_CODES.assert),
@@ -85,8 +86,9 @@ export async function serveResident(
     })
     log.info(`ended because ${why}`)
   } finally {
-    // In this order: a launcher that does not find the process id does not wait.
-    if (lock.isStillInPlace()) {
+    // After a stop of the server a restore may be emptying the spool, and pgbackrest fails if a file is gone that it has just listed.
+    if (lock.isStillInPlace() && end?.ofServer !== true) {
+      // In this order: a launcher that does not find the process id does not wait.
       removeIfExists(residentPidFile(directory))
       removeTreeSync(directory)
     }

@@ -35,7 +35,7 @@ export function endReasons(pgPath: string, configFiles: readonly string[], clock
  *
  * @param searched configuration files and directories that were searched, existing or not
  */
-export function residentEndReasons(pgPath: string, searched: readonly string[]): () => string | undefined {
+export function residentEndReasons(pgPath: string, searched: readonly string[]): () => ResidentEnd | undefined {
   const changed = fileChanges(searched)
   const server = serverStart(pgPath)
   const pid = serverOf(pgPath)
@@ -43,10 +43,17 @@ export function residentEndReasons(pgPath: string, searched: readonly string[]):
   const isVisible = pid !== undefined && isAlive(pid)
   return () => {
     const change = changed()
-    if (change !== undefined) return change
-    if (pid === undefined || serverStart(pgPath) !== server) return 'the server was stopped or restarted'
-    return isVisible && !isAlive(pid) ? 'the server has ended' : undefined
+    if (change !== undefined) return { why: change, ofServer: false }
+    if (pid === undefined || serverStart(pgPath) !== server)
+      return { why: 'the server was stopped or restarted', ofServer: true }
+    return isVisible && !isAlive(pid) ? { why: 'the server has ended', ofServer: true } : undefined
   }
+}
+
+export interface ResidentEnd {
+  readonly why: string
+  /** Its server does not run any more. */
+  readonly ofServer: boolean
 }
 
 /** @returns a function: which of these files, or of the program, is not what it was at the start */
