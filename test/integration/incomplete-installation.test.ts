@@ -11,9 +11,8 @@ import {
   type RunOptions,
   type RunResult,
 } from '../support/postgres/postgres.ts'
-import { readyOf, untilArchived } from '../support/sites/replica.ts'
+import { unarchivedSegment, untilArchived } from '../support/sites/replica.ts'
 import { aSite, type Site } from '../support/sites/site.ts'
-import { until } from '../support/until.ts'
 
 let site: Site
 let installation: Installation
@@ -64,11 +63,7 @@ beforeAll(async () => {
   await untilArchived(cluster)
   second = await aRepository()
   await site.pgtsOk(`--repo1-path=${second}`, '--compress-type=gz', 'archive-push', walPath(archived))
-  await cluster.query(`alter system set archive_command = 'false # pgts'`)
-  await cluster.query('select pg_reload_conf()')
-  await cluster.query('create table t as select 1')
-  waiting = await switched()
-  await until('the segment', () => readyOf(cluster).includes(waiting))
+  waiting = await unarchivedSegment(cluster)
 })
 afterAll(() => site[Symbol.asyncDispose]())
 

@@ -105,6 +105,25 @@ export async function untilArchived(cluster: Cluster, deadlineMs = 60_000, left 
   await until('the archiver', archived, { deadlineMs, details: () => cluster.log() })
 }
 
+/** Stops archiving. @returns a finished segment that is not archived: the archiver reads its configuration some time after the reload */
+export async function unarchivedSegment(cluster: Cluster): Promise<string> {
+  await cluster.query("alter system set archive_command = 'false # pgts'")
+  await cluster.query('select pg_reload_conf()')
+  for (;;) {
+    await cluster.query('create table if not exists unarchived as select 1')
+    await cluster.query('insert into unarchived select 1')
+    const [row] = await cluster.query('select pg_walfile_name(pg_switch_wal()) as name')
+    const name = String(row!['name'])
+    let isRefused = false
+    await until('the archiver', async () => {
+      const [stat] = await cluster.query('select last_archived_wal, last_failed_wal from pg_stat_archiver')
+      isRefused = stat!['last_failed_wal'] === name
+      return isRefused || stat!['last_archived_wal'] === name
+    })
+    if (isRefused) return name
+  }
+}
+
 export function asyncGetLog(replica: Replica): string {
   const path = join(replica.dir, 'log', 'main-archive-get-async.log')
   return existsSync(path) ? readFileSync(path, 'utf8') : ''
