@@ -78,7 +78,7 @@ const MOST_THREADED_LEVEL = 9
  * Levels at which a part refers to nothing before it: ZSTD_dfast. In a stream the library looks for each match in two buffers;
  * in a part there is one, which takes a fifth less CPU time (docs/decisions/0056-large-files-in-parts.md).
  */
-const isInParts = (level: number) => level === 3 || level === 4
+const hasIndependentParts = (level: number) => level === 3 || level === 4
 const LEAST_IN_PARTS_BYTES = 4 * MIB
 /** ZSTD_c_overlapLog of zstd.h: none. */
 const NO_OVERLAP = 1
@@ -93,8 +93,8 @@ class ZstCompressor implements Stage {
   readonly #wholeBytes: number | undefined
   readonly #threads: number
   #whole: Uint8Array | undefined
-  /** What is left of a part, which is complete before the calling thread goes on: only one of them works. */
-  #part: { readonly bytes: number; left: number } | undefined
+  /** What the current part lacks, if the file is in parts: a part is complete before the calling thread goes on, so that one thread works. */
+  #partLeft: number | undefined
   #ended = false
 
   constructor(level: number, { wholeBytes, threads = 1 }: CodecOptions) {
@@ -110,14 +110,15 @@ class ZstCompressor implements Stage {
       return
     }
     const { ctx, output } = (this.#held ??= this.#open(true))
-    const part = this.#part
     for (let offset = 0; offset < chunk.length;) {
-      const input = chunk.subarray(offset, part === undefined ? chunk.length : offset + part.left)
+      const input = chunk.subarray(offset, offset + (this.#partLeft ?? chunk.length))
       const [, produced, consumed] = ctx.compressStream2(output, input, library.EndDirective.continue)
       offset += consumed
       if (produced > 0) yield output.subarray(0, produced)
-      if (part === undefined || (part.left -= consumed) > 0) continue
-      part.left = part.bytes
+      if (this.#partLeft === undefined) continue
+      this.#partLeft -= consumed
+      if (this.#partLeft > 0) continue
+      this.#partLeft = partBytes(this.#level)
       yield* this.#complete(library.EndDirective.flush)
     }
   }
@@ -150,8 +151,8 @@ class ZstCompressor implements Stage {
     const level = this.#level
     const threads = level <= MOST_THREADED_LEVEL ? this.#threads : 1
     if (inChunks && threads > 1) return newCompressor(level, threads)
-    const inParts = inChunks && isInParts(level) && (this.#wholeBytes ?? 0) >= LEAST_IN_PARTS_BYTES
-    if (inParts) this.#part = { bytes: partBytes(level), left: partBytes(level) }
+    const inParts = inChunks && hasIndependentParts(level) && (this.#wholeBytes ?? 0) >= LEAST_IN_PARTS_BYTES
+    if (inParts) this.#partLeft = partBytes(level)
     this.#pool = poolOf(inParts ? partCompressors : compressors, level)
     return this.#pool.pop() ?? newCompressor(level, inParts ? PART_THREADS : 1)
   }
@@ -241,7 +242,7 @@ function newCompressor(level: number, threads: number): Compressing {
   if (threads > 1) {
     ctx.setParameter(nbWorkers, threads)
     ctx.setParameter(jobSize, partBytes(level))
-    if (isInParts(level)) ctx.setParameter(overlapLog, NO_OVERLAP)
+    if (hasIndependentParts(level)) ctx.setParameter(overlapLog, NO_OVERLAP)
   }
   return { ctx, output: new Uint8Array(OUTPUT_BYTES) }
 }

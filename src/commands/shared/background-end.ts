@@ -52,7 +52,7 @@ export function residentEndReasons(pgPath: string, searched: readonly string[]):
 
 export interface ResidentEnd {
   readonly why: string
-  /** Its server does not run any more. */
+  /** Its server was stopped or restarted, or has ended. */
   readonly ofServer: boolean
 }
 
