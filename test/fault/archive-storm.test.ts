@@ -4,10 +4,19 @@ import { expect, test } from 'vitest'
 import { readPushStatus } from '../../src/core/archive/status/push-status.ts'
 import { spoolPaths } from '../../src/core/archive/spool/spool-files.ts'
 import { livingPid } from '../../src/core/archive/spool/spool-lock.ts'
+import { pathOf } from '../../src/util/byte-string.ts'
 import { FaultyFront, type FrontFaults, SLOW_DOWN } from '../support/faults/faulty-front.ts'
 import { objectStores } from '../support/stores/object-stores.ts'
 import { atEnd, dataChecksum, makeTestDir, pgtsProgram } from '../support/postgres/postgres.ts'
-import { allProcesses, argumentsOf, childrenOf, descendantsOf, isGone, signal } from '../support/processes/processes.ts'
+import {
+  allProcesses,
+  argumentsOf,
+  childrenOf,
+  descendantsOf,
+  isGone,
+  isStopped,
+  signal,
+} from '../support/processes/processes.ts'
 import { aReplica, readyOf, restored, untilArchived } from '../support/sites/replica.ts'
 import { aSite, type Site } from '../support/sites/site.ts'
 import { smallDisk } from '../support/faults/small-disk.ts'
@@ -152,15 +161,28 @@ class Storm {
   }
   killShell = () => this.#killCall('shell')
 
-  /** While the background process is stopped, the call waits in Node. */
+  /** While the background process is stopped, the call waits in Node, or Node pushes. */
   killNode = async (): Promise<void> => {
     const background = await this.busy()
-    signal(background, 'SIGSTOP')
     try {
+      await until('a moment without a running request', () => this.#stopBetweenRequests(background), {
+        deadlineMs: 300_000,
+        details: this.details,
+      })
       await this.#killCall('node')
     } finally {
       signal(background, 'SIGCONT')
     }
+  }
+
+  /** The shell waits for a minute for a request that a resident process has begun; for another one it starts Node. */
+  async #stopBetweenRequests(pid: number): Promise<boolean> {
+    if (!signal(pid, 'SIGSTOP')) return true
+    await until('its stop', () => isStopped(pid) || isGone(pid))
+    const names = readdirSync(pathOf(this.spool.own), { recursive: true, encoding: 'utf8' })
+    if (!names.some((name) => name.endsWith('.run'))) return true
+    signal(pid, 'SIGCONT')
+    return false
   }
 
   killServer = async (): Promise<void> => {

@@ -69,3 +69,13 @@ export function isGone(pid: number): boolean {
     return true
   }
 }
+
+/** Has SIGSTOP reached its first thread? */
+export function isStopped(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    return stat.slice(stat.lastIndexOf(')') + 2).startsWith('T')
+  } catch {
+    return false
+  }
+}
