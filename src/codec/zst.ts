@@ -150,11 +150,20 @@ class ZstCompressor implements Stage {
   #open(inChunks: boolean): Compressing {
     const level = this.#level
     const threads = level <= MOST_THREADED_LEVEL ? this.#threads : 1
-    if (inChunks && threads > 1) return newCompressor(level, threads)
-    const inParts = inChunks && hasIndependentParts(level) && (this.#wholeBytes ?? 0) >= LEAST_IN_PARTS_BYTES
-    if (inParts) this.#partLeft = partBytes(level)
-    this.#pool = poolOf(inParts ? partCompressors : compressors, level)
-    return this.#pool.pop() ?? newCompressor(level, inParts ? PART_THREADS : 1)
+    const withThreads = inChunks && threads > 1 ? newThreaded(level, threads) : undefined
+    if (withThreads !== undefined) return withThreads
+    const isLarge = (this.#wholeBytes ?? 0) >= LEAST_IN_PARTS_BYTES
+    if (inChunks && isLarge && hasIndependentParts(level)) {
+      const pool = poolOf(partCompressors, level)
+      const inParts = pool.pop() ?? newThreaded(level, PART_THREADS)
+      if (inParts !== undefined) {
+        this.#pool = pool
+        this.#partLeft = partBytes(level)
+        return inParts
+      }
+    }
+    this.#pool = poolOf(compressors, level)
+    return this.#pool.pop() ?? newCompressor(level)
   }
 
   close(): void {
@@ -235,14 +244,24 @@ function poolOf(pools: Map<number, Compressing[]>, level: number): Compressing[]
   return pool
 }
 
-function newCompressor(level: number, threads: number): Compressing {
+function newCompressor(level: number): Compressing {
   const ctx = new library.CCtx()
-  const { compressionLevel, nbWorkers, jobSize, overlapLog } = library.CParameter
-  ctx.setParameter(compressionLevel, level)
-  if (threads > 1) {
-    ctx.setParameter(nbWorkers, threads)
-    ctx.setParameter(jobSize, partBytes(level))
-    if (hasIndependentParts(level)) ctx.setParameter(overlapLog, NO_OVERLAP)
-  }
+  ctx.setParameter(library.CParameter.compressionLevel, level)
   return { ctx, output: new Uint8Array(OUTPUT_BYTES) }
+}
+
+/** @returns undefined if the system starts no threads (a limit of processes), or for want of memory: compression works without, slower */
+function newThreaded(level: number, threads: number): Compressing | undefined {
+  const held = newCompressor(level)
+  const { nbWorkers, jobSize, overlapLog } = library.CParameter
+  held.ctx.setParameter(nbWorkers, threads)
+  held.ctx.setParameter(jobSize, partBytes(level))
+  if (hasIndependentParts(level)) held.ctx.setParameter(overlapLog, NO_OVERLAP)
+  try {
+    // The first call starts the threads.
+    held.ctx.compressStream2(held.output, NOTHING, library.EndDirective.continue)
+    return held
+  } catch {
+    return undefined
+  }
 }
