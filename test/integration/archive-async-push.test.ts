@@ -19,6 +19,7 @@ import { livingPid } from '../../src/core/archive/spool/spool-lock.ts'
 import { atEnd, giveToTestUser, makeTestDir } from '../support/postgres/postgres.ts'
 import { aSite, type Site, type SiteOptions } from '../support/sites/site.ts'
 import { smallDisk } from '../support/faults/small-disk.ts'
+import { unarchivedSegment } from '../support/sites/replica.ts'
 
 async function until(what: string, test: () => boolean | Promise<boolean>, site?: Site): Promise<void> {
   for (const deadline = Date.now() + 60_000; Date.now() < deadline; await sleep(20)) if (await test()) return
@@ -334,8 +335,7 @@ async function holdLease(path: string): Promise<Disposable> {
 
 test('an empty backup history file, as in a snapshot of a volume, is archived with a warning and delays no segment', async () => {
   await using site = await anAsyncSite()
-  await site.cluster.query("alter system set archive_command = 'false'")
-  await site.cluster.query('select pg_reload_conf()')
+  await unarchivedSegment(site.cluster)
   const walPath = join(site.cluster.dataDir, 'pg_wal')
   const [first = ''] = await segments(site, 1)
   // It comes first in the queue: after its segment and before all later ones.

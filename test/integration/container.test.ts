@@ -8,6 +8,7 @@ import { makeTestDir, pgtsProgram, projectRoot, serverBinaries } from '../suppor
 import { yamlDocuments } from '../support/run/doc-blocks.ts'
 import { aSite, type Site } from '../support/sites/site.ts'
 import { until } from '../support/until.ts'
+import { unarchivedSegment } from '../support/sites/replica.ts'
 
 // pgts as a container runtime runs it, without a container engine: process 1, read-only root file system, unprivileged user,
 // no capability. PGTS_TEST_PACKAGES=all runs the commands of the Dockerfile in a Debian made by debootstrap, and then the image.
@@ -43,8 +44,7 @@ describe('pgts in a container', () => {
 
   test('ends in order at SIGTERM as process 1, and the next backup succeeds', async () => {
     // The backup waits for its first segment.
-    await site.cluster.query("alter system set archive_command = '/bin/false pgbackrest'")
-    await site.cluster.query('select pg_reload_conf()')
+    await unarchivedSegment(site.cluster)
     await using backup = new Container(argv('--log-level-console=info', '--archive-timeout=600', 'backup'), { volumes })
     await until('backup mode', () => backup.output.stdout.includes('backup start archive'))
     backup.signal('SIGTERM')

@@ -8,6 +8,7 @@ import { expectRefusal, seen } from '../support/refusal.ts'
 import { aSite, type Site } from '../support/sites/site.ts'
 import { giveToTestUser, type RunResult } from '../support/processes/test-user.ts'
 import { until } from '../support/until.ts'
+import { unarchivedSegment } from '../support/sites/replica.ts'
 
 /**
  * Two hosts that work on one stanza, as real programs: hosts are distinguished by their lock paths. One
@@ -33,8 +34,7 @@ beforeAll(async () => {
   await site.pgtsOk('stanza-create')
   for (const repo of bucket.length > 0 ? [1, 2] : [1]) await site.pgtsOk(`--repo=${repo}`, 'backup')
   // A backup waits for WAL as long as a test needs.
-  await site.cluster.query("alter system set archive_command = '/bin/false pgbackrest'")
-  await site.cluster.query('select pg_reload_conf()')
+  await unarchivedSegment(site.cluster)
 }, 120_000)
 afterAll(() => site?.[Symbol.asyncDispose]())
 

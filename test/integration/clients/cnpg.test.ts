@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test as plainTest } from 'vitest
 import { giveToTestUser, startCluster, type Cluster } from '../../support/postgres/postgres.ts'
 import { Client, infoOf, SERVICE_VARIABLES } from '../../support/sites/client.ts'
 import { objectStores, type Bucket } from '../../support/stores/object-stores.ts'
+import { unarchivedSegment } from '../../support/sites/replica.ts'
 
 // Two plugins of CloudNativePG: operasoftware (rows A, options and variables) and dalibo (rows B, variables only). No
 // configuration file. Rows run in order: each uses what earlier ones made.
@@ -104,8 +105,7 @@ describe('cnpg-plugin-pgbackrest of operasoftware', () => {
   })
 
   test('A3: several pushes at once without pg1-path succeed and print nothing', async () => {
-    await cluster.query("alter system set archive_command = 'false'")
-    await cluster.query('select pg_reload_conf()')
+    await unarchivedSegment(cluster)
     const names = [await switchWal(), await switchWal(), await switchWal()]
     const push = (name: string) => ['--compress-type', 'gz', ...R, ...L, ...N, 'archive-push', walFile(name)]
     expect(await Promise.all(names.map((name) => opera.ok(push(name))))).toEqual(['', '', ''])

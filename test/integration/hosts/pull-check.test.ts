@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { canSwitchUsers } from '../../support/hosts/hosts.ts'
 import { PullSite } from '../../support/hosts/pull-site.ts'
 import { makeFork } from '../../support/postgres/fork.ts'
+import { unarchivedSegment } from '../../support/sites/replica.ts'
 
 let site: PullSite
 
@@ -43,8 +44,7 @@ onHosts('commands that need the files of the cluster are refused on the reposito
 
 onHosts('the reason of a missing segment comes from the host of the cluster', async () => {
   const { cluster, hosts } = site
-  await cluster.query("alter system set archive_command = '/usr/bin/false pgbackrest'")
-  await cluster.query('select pg_reload_conf()')
+  await unarchivedSegment(cluster)
   try {
     const { code, stdout } = await hosts.repository.pgts(['--stanza=main', '--archive-timeout=3', 'check'])
     expect(code).toBe(82)
