@@ -15,7 +15,7 @@ export interface CodecOptions {
   /** The raw form used in bundles and block incremental files; see docs/format. */
   readonly raw?: boolean
   /** Expected size of the content, by which a codec chooses how to compress: in one call if it is the size of the first chunk. */
-  readonly wholeBytes?: number
+  readonly contentBytes?: number
   /** Number of threads that compress the file, if the codec can use several; default 1, which is the calling thread. */
   readonly threads?: number
 }

@@ -24,7 +24,7 @@ export function openNodeZst(): Codec | undefined {
   const library = zlib as unknown as NodeZstd
   return {
     synchronous: false,
-    compressor: (level, { wholeBytes }) => new NodeZstCompressor(library, level, wholeBytes),
+    compressor: (level, { contentBytes }) => new NodeZstCompressor(library, level, contentBytes),
     decompressor: () => new NodeZstDecompressor(library),
   }
 }
@@ -32,18 +32,18 @@ export function openNodeZst(): Codec | undefined {
 class NodeZstCompressor implements Stage {
   readonly #library: NodeZstd
   readonly #level: number
-  readonly #wholeBytes: number | undefined
+  readonly #contentBytes: number | undefined
   #stream: ZlibDriver<ZstStream> | undefined
 
-  constructor(library: NodeZstd, level: number, wholeBytes: number | undefined) {
+  constructor(library: NodeZstd, level: number, contentBytes: number | undefined) {
     this.#library = library
     this.#level = level
-    this.#wholeBytes = wholeBytes
+    this.#contentBytes = contentBytes
   }
 
   push(chunk: Uint8Array): AsyncIterable<Uint8Array> {
     // The library fails if the size differs from the given one, and a file may have changed since its size was read.
-    this.#stream ??= this.#open(chunk.length === this.#wholeBytes ? { pledgedSrcSize: chunk.length } : {})
+    this.#stream ??= this.#open(chunk.length === this.#contentBytes ? { pledgedSrcSize: chunk.length } : {})
     return this.#stream.write(chunk)
   }
 

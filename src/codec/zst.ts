@@ -90,22 +90,22 @@ class ZstCompressor implements Stage {
   /** Where the context is kept after this file; undefined: its threads end with it. */
   #pool: Compressing[] | undefined
   readonly #level: number
-  readonly #wholeBytes: number | undefined
+  readonly #contentBytes: number | undefined
   readonly #threads: number
   #whole: Uint8Array | undefined
   /** What the current part lacks, if the file is in parts: a part is complete before the calling thread goes on, so that one thread works. */
   #partLeft: number | undefined
   #ended = false
 
-  constructor(level: number, { wholeBytes, threads = 1 }: CodecOptions) {
+  constructor(level: number, { contentBytes, threads = 1 }: CodecOptions) {
     this.#level = level
-    this.#wholeBytes = wholeBytes
+    this.#contentBytes = contentBytes
     this.#threads = threads
   }
 
   *push(chunk: Uint8Array): Iterable<Uint8Array> {
     if (this.#ended) throw new PgtsError('assert', 'more bytes follow after the announced whole file')
-    if (this.#held === undefined && chunk.length === this.#wholeBytes && isFasterWhole(chunk.length)) {
+    if (this.#held === undefined && chunk.length === this.#contentBytes && isFasterWhole(chunk.length)) {
       yield* this.#pushWhole(chunk)
       return
     }
@@ -152,7 +152,7 @@ class ZstCompressor implements Stage {
     const threads = level <= MOST_THREADED_LEVEL ? this.#threads : 1
     const withThreads = inChunks && threads > 1 ? newThreaded(level, threads) : undefined
     if (withThreads !== undefined) return withThreads
-    const isLarge = (this.#wholeBytes ?? 0) >= LEAST_IN_PARTS_BYTES
+    const isLarge = (this.#contentBytes ?? 0) >= LEAST_IN_PARTS_BYTES
     if (inChunks && isLarge && hasIndependentParts(level)) {
       const pool = poolOf(partCompressors, level)
       const inParts = pool.pop() ?? newThreaded(level, PART_THREADS)

@@ -51,7 +51,7 @@ describe.each(types)('%s', (type) => {
     for (const length of [0, 1, 300_000, 17 << 20, 5 << 20, 70_000]) {
       if (type === 'bz2' && length > 1 << 20) continue
       const input = compressible(length, length % 2 === 0 ? 'text' : 'random', length)
-      const known = () => compressor(type, CODECS[type].level!.min > 1 ? undefined : 1, { wholeBytes: length })
+      const known = () => compressor(type, CODECS[type].level!.min > 1 ? undefined : 1, { contentBytes: length })
       const one = await through(known(), input, Math.max(1, length))
       const many = await through(known(), input, 65_000)
       expect((await through(decompressor(type), one)).equals(input)).toBe(true)
@@ -144,7 +144,7 @@ describe.each(types)('%s', (type) => {
 
 test('zst with a given size accepts exactly that many bytes', async () => {
   const input = compressible(3 << 20, 'text', 9)
-  const [a, b] = [0, 1].map(() => compressor('zst', 3, { wholeBytes: input.length })) as [Stage, Stage]
+  const [a, b] = [0, 1].map(() => compressor('zst', 3, { contentBytes: input.length })) as [Stage, Stage]
   // Two at once use a buffer each.
   const outputs: Buffer[][] = [[], []]
   const [first, second] = [a.push(input), b.push(input)].map((chunks) =>
@@ -170,12 +170,12 @@ describe.each([openNodeZst() ?? []].flat())('zst of Node', (ofNode) => {
   test('exchanges frames with zstd-napi at any level and chunk size', async () => {
     const ofPackage = openZst()
     const cases = fc.asyncProperty(inputs, levelsOf('zst'), chunkings, chunkings, async (input, level, a, b) => {
-      for (const wholeBytes of [undefined, input.length])
+      for (const contentBytes of [undefined, input.length])
         for (const [writer, reader] of [
           [ofNode, ofPackage],
           [ofPackage, ofNode],
         ] as const) {
-          const stored = await through(writer.compressor(Math.min(level, 19), { wholeBytes }), input, a)
+          const stored = await through(writer.compressor(Math.min(level, 19), { contentBytes }), input, a)
           expect((await through(reader.decompressor(false), stored, b)).equals(input)).toBe(true)
         }
     })
@@ -218,7 +218,7 @@ test.each([3, 4])('zst in parts is one frame, read by every program (level %i)',
   const MIB = 1 << 20
   const text = Buffer.concat([0, 1, 2].map((seed) => compressible(2_500_000, 'text', seed)))
   for (const length of [4 * MIB, 4 * MIB + 1, 5 * MIB, text.length])
-    for (const [wholeBytes, chunk] of [
+    for (const [contentBytes, chunk] of [
       [length, 65_000],
       [length, MIB],
       // Other sizes than announced.
@@ -226,7 +226,7 @@ test.each([3, 4])('zst in parts is one frame, read by every program (level %i)',
       [1 << 30, 3 * MIB],
     ] as const) {
       const input = text.subarray(0, length)
-      const stored = await through(compressor('zst', level, { wholeBytes }), input, chunk)
+      const stored = await through(compressor('zst', level, { contentBytes }), input, chunk)
       expect([...new ZstFrames().split(stored)].map(({ begins, ends }) => [begins, ends])).toEqual([[true, true]])
       expect((await through(decompressor('zst'), stored, 99_999)).equals(input)).toBe(true)
       const zstd = spawnSync('zstd', ['-dc'], { input: stored, maxBuffer: 1 << 24 })
@@ -236,7 +236,7 @@ test.each([3, 4])('zst in parts is one frame, read by every program (level %i)',
 
 test('a file in parts is stored as by several threads, and not larger than in a stream', async () => {
   const input = compressible(9_000_000, 'text', 4)
-  const inParts = await through(compressor('zst', 3, { wholeBytes: input.length }), input, 1 << 20)
+  const inParts = await through(compressor('zst', 3, { contentBytes: input.length }), input, 1 << 20)
   const ofThreads = await through(compressor('zst', 3, { threads: 3 }), input, 1 << 20)
   const inStream = await through(compressor('zst', 3), input, 1 << 20)
   expect(inParts.equals(ofThreads)).toBe(true)
@@ -246,17 +246,17 @@ test('a file in parts is stored as by several threads, and not larger than in a 
 
 test('a file in parts that is left in the middle does not affect the next one', async () => {
   const input = compressible(5_000_000, 'text', 6)
-  const expected = await through(compressor('zst', 3, { wholeBytes: input.length }), input, 1 << 20)
-  const left = compressor('zst', 3, { wholeBytes: input.length })
+  const expected = await through(compressor('zst', 3, { contentBytes: input.length }), input, 1 << 20)
+  const left = compressor('zst', 3, { contentBytes: input.length })
   for (const _ of left.push(input.subarray(0, 2_000_000)) as Iterable<Uint8Array>);
   left.close?.()
-  const stored = await through(compressor('zst', 3, { wholeBytes: input.length }), input, 1 << 20)
+  const stored = await through(compressor('zst', 3, { contentBytes: input.length }), input, 1 << 20)
   expect(stored.equals(expected)).toBe(true)
 })
 
 test('a chunk of the announced size after another one is compressed as any other', async () => {
   const input = compressible(150_000, 'text', 7)
-  const stage = compressor('zst', 3, { wholeBytes: 100_000 })
+  const stage = compressor('zst', 3, { contentBytes: 100_000 })
   const outputs: Buffer[] = []
   const collect = (chunks: Iterable<Uint8Array>) => {
     for (const chunk of chunks) outputs.push(Buffer.from(chunk))

@@ -79,8 +79,8 @@ export interface ReadOptions {
 }
 
 export interface Compressing {
-  /** @param wholeBytes the size of a file that is one chunk */
-  stages(wholeBytes?: number): readonly Stage[]
+  /** @param contentBytes the size of a file that is one chunk */
+  stages(contentBytes?: number): readonly Stage[]
   /** Files up to this size are faster to compress as one chunk. */
   readonly oneCallBytes: number
 }

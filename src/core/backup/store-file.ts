@@ -89,7 +89,7 @@ function wholeFileFilters({ sizeBytes }: CopyFileJob, job: CopyFilesJob): Stage[
   const raw = bundle?.raw === true
   const { type, level } = compression
   return [
-    ...(type === 'none' ? [] : [compressor(type, level, { raw, wholeBytes: sizeBytes, threads })]),
+    ...(type === 'none' ? [] : [compressor(type, level, { raw, contentBytes: sizeBytes, threads })]),
     ...(cipherPass === undefined ? [] : [encryptor(cipherPass, { raw })]),
   ]
 }

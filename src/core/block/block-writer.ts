@@ -153,7 +153,7 @@ class BlockWriter implements BlockStage {
     // The rest of the file, unless it has grown. Then its end is in a further super block.
     const isRest = this.#places.length * blockSize + ready === likelyBytes
     const wholeBytes = isRest ? Math.min(ready, this.#superBlockSize) : this.#superBlockSize
-    const compressed = compressor(compression.type, compression.level, { raw: true, wholeBytes })
+    const compressed = compressor(compression.type, compression.level, { raw: true, contentBytes: wholeBytes })
     return {
       wholeBytes,
       superBlock: { reference, bundleId, offset: offset + this.#repoSizeBytes, storedBytes: 0, plainBytes: 0 },

@@ -39,7 +39,7 @@ beforeAll(async () => {
     Buffer.alloc(0),
   ]
   const written = inputs.map((input) => through(compressor('zst', 3), input))
-  ours = await Promise.all([...written, through(compressor('zst', 3, { wholeBytes: 150_000 }), inputs[0]!)])
+  ours = await Promise.all([...written, through(compressor('zst', 3, { contentBytes: 150_000 }), inputs[0]!)])
 })
 
 describe('frames', () => {

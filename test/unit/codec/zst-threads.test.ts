@@ -16,7 +16,7 @@ const PROGRAM = `
   const input = readFileSync(0)
   const codec = openZst()
   execFileSync('prlimit', ['--pid', String(process.pid), '--nproc=1'])
-  for (const options of [{ wholeBytes: input.length }, { threads: 3 }, {}]) {
+  for (const options of [{ contentBytes: input.length }, { threads: 3 }, {}]) {
     const outputs = []
     const stage = codec.compressor(3, options)
     for (let at = 0; at < input.length; at += 65536)

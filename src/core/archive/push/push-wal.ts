@@ -197,7 +197,7 @@ async function compressing({ type, level }: PushRequest['compression']): Promise
   const { CODECS, compressor, loadCodec } = await loadModule(() => import('../../../codec/registry.ts'))
   await loadCodec(type)
   const { oneCallBytes = 0 } = CODECS[type]
-  return { stages: (wholeBytes) => [compressor(type, level, { wholeBytes })], oneCallBytes }
+  return { stages: (contentBytes) => [compressor(type, level, { contentBytes })], oneCallBytes }
 }
 
 /** If the file does not exist, that is reported, also when its name is invalid. */
