@@ -1,6 +1,7 @@
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { giveToTestUser, isInstalled, pgtsProgram, runAs, runOk, testUser } from '../support/postgres/postgres.ts'
 import { aSite, PGBACKREST, type Site } from '../support/sites/site.ts'
@@ -65,12 +66,15 @@ describe.skipIf(!isInstalled(PGBACKREST))('commit times of WAL that pgbackrest a
       (name) => /^[0-9A-F]{24}$/.test(name) && name <= last,
     )
     finished.sort()
-    await until('every segment is recorded', async () => {
+    // Records that cross two files and the index are written after the segments.
+    const isComplete = async () => {
       if (!existsSync(join(site.repo, 'pgts/main/wal-times'))) return false
+      const before = collected
       collected = await recordedIn(site.config)
-      return finished.every((name) => name in collected.rows)
-    })
-  }, 180_000)
+      return finished.every((name) => name in collected.rows) && isDeepStrictEqual(before, collected)
+    }
+    await until('every segment is recorded', isComplete, { deadlineMs: 180_000, everyMs: 250 })
+  }, 300_000)
   afterAll(() => site?.[Symbol.asyncDispose]())
 
   /** A second repository, into which pgbackrest pushes the same segments. */
@@ -108,7 +112,7 @@ describe.skipIf(!isInstalled(PGBACKREST))('commit times of WAL that pgbackrest a
 
   test.each(CASES)(
     'are those that a push collects: %s, by %s, %o',
-    { timeout: 60_000 },
+    { timeout: 180_000 },
     async (type, command, more) => {
       const some = finished.slice(0, 12)
       const isRemote = more['repo1-type'] === 's3'
@@ -127,7 +131,7 @@ describe.skipIf(!isInstalled(PGBACKREST))('commit times of WAL that pgbackrest a
     },
   )
 
-  test('are recorded by runs of expire, 256 newest segments first, until all are', { timeout: 120_000 }, async () => {
+  test('are recorded by runs of expire, 256 newest segments first, until all are', { timeout: 600_000 }, async () => {
     const config = await pushedByPgbackrest('all', finished, { 'compress-type': 'zst' })
     const pgts = (...args: string[]) => runAs(testUser, pgtsProgram(), [`--config=${config}`, '--stanza=main', ...args])
     expect(await pgts('--dry-run', 'expire')).toMatchObject({ code: 0 })
