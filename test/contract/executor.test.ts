@@ -93,7 +93,7 @@ async function collect<T>(results: AsyncIterable<T>): Promise<T[]> {
 
 /** Waits for an effect of another thread; fails the test when it does not occur. */
 async function until(condition: () => boolean): Promise<void> {
-  const deadline = Date.now() + 5_000
+  const deadline = Date.now() + 50_000
   while (!condition()) {
     if (Date.now() > deadline) throw new Error(`never true: ${condition}`)
     await sleep(2)
@@ -294,7 +294,8 @@ describe.each(makers)('executor: %s', (name, workers, make) => {
     const aborted = performance.now()
     controller.abort(new PgtsError('term', 'terminated on signal SIGINT'))
     await rejected
-    expect(performance.now() - aborted).toBeLessThan(1_000)
+    // Its workers were not terminated, which happens after 10 s.
+    expect(performance.now() - aborted).toBeLessThan(8_000)
     expect(interrupted()).toBe(begun())
     expect(await collect(executor.run('multiply', [7], { signal: never() }))).toMatchObject([{ result: 21 }])
   })
@@ -347,7 +348,7 @@ describe.each(makers.slice(2))('threads: %s', (name, workers, make) => {
     controller.abort(new PgtsError('term', 'terminated on signal SIGINT'))
     const aborted = performance.now()
     await rejected
-    expect(performance.now() - aborted).toBeLessThan(2_000)
+    expect(performance.now() - aborted).toBeLessThan(8_000)
     expect(interrupted()).toBe(begun())
   })
 
