@@ -235,7 +235,7 @@ describe('background process of archive-push', () => {
         await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
         throw signal.reason
       },
-      { timeoutMs: 50 },
+      { timeoutMs: 1000 },
     )
     await until('an error', () => errorOf(segment(1)) !== undefined)
     expect(errorOf(segment(1))).toMatch(/^82\n/)
