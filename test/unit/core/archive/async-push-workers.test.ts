@@ -153,7 +153,7 @@ test('acknowledges every file of a storm when the spool is temporarily unwritabl
 })
 
 test('a hanging worker fails its file at the deadline, and the next files get another worker', async () => {
-  begin({ timeoutMs: 300 }, 1)
+  begin({ timeoutMs: 2000 }, 1)
   // The worker is started first, so that it reaches the pipe before the deadline.
   ready(segment(1))
   await waitFor('the worker', () => ok(segment(1)))
