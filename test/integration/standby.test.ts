@@ -234,14 +234,14 @@ test('waits for replay, and fails with 82 if it does not advance', { timeout: 90
 /** A site whose archive receives nothing until `release()`: a backup stops between its start and its first file. */
 async function aHeldSite(who: 'pgts' | 'pgbackrest' = 'pgts') {
   const site = await aBusySite({ version: 15, blocks: false, conf: { archive_timeout: '0' } })
-  const standby = await aStandby(site)
   const { cluster } = site
-  await untilArchived(cluster)
   const [row] = await cluster.query('show archive_command')
   const gate = join(site.dir, 'gate')
   const command = `test ! -e ${gate} && ${String(row!['archive_command'])}`
   await cluster.query(`alter system set archive_command = '${command.replaceAll("'", "''")}'`)
-  await cluster.query('select pg_reload_conf()')
+  // Restarts the primary: after a reload the archiver could still use the former command.
+  const standby = await aStandby(site)
+  await untilArchived(cluster)
   writeFileSync(gate, '')
   const running = site[who](['--type=full', '--backup-standby', '--archive-timeout=60s', 'backup'])
   await until('the check of the archive', () => /check archive for (prior )?segment/.test(logOf(site)), {
