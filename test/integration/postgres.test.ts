@@ -38,6 +38,7 @@ import {
   startCluster,
   type Cluster,
 } from '../support/postgres/postgres.ts'
+import { until } from '../support/until.ts'
 
 function connect(
   cluster: Cluster,
@@ -219,20 +220,18 @@ describe.each(SERVER_VERSIONS)('PostgreSQL %i', (version) => {
   })
 
   test('backup mode ends when the block of a backup session is left, by success or error', async () => {
-    const sessions = async () => {
-      // The server detects a closed connection a moment later.
-      for (let attempt = 0; attempt < 100; attempt++) {
-        const rows = await cluster.query(`select pid from pg_stat_activity where application_name = 'pgts [backup]'`)
-        if (rows.length === 0) return 0
-        await new Promise((resolve) => setTimeout(resolve, 20))
-      }
-      return 1
+    // The server detects a closed connection a moment later; a statement that is not cancelled takes 30 s.
+    const untilEnded = () => {
+      const sql = `select pid from pg_stat_activity where application_name = 'pgts [backup]'`
+      return until('the end of the sessions', async () => (await cluster.query(sql)).length === 0, {
+        deadlineMs: 20_000,
+      })
     }
     {
       await using server = await connect(cluster)
       await using _session = await beginBackup(server, { startFast: true })
     }
-    expect(await sessions()).toBe(0)
+    await untilEnded()
 
     // Terminated by the administrator: the next statement reports it.
     const server = await connect(cluster)
@@ -245,7 +244,7 @@ describe.each(SERVER_VERSIONS)('PostgreSQL %i', (version) => {
     expect(error.hints.length).toBeGreaterThan(0)
     await session[Symbol.asyncDispose]()
     await server[Symbol.asyncDispose]()
-    expect(await sessions()).toBe(0)
+    await untilEnded()
 
     // Aborted while the server performs a slow checkpoint.
     const controller = new AbortController()
@@ -255,7 +254,7 @@ describe.each(SERVER_VERSIONS)('PostgreSQL %i', (version) => {
     setTimeout(() => controller.abort(reason), 50)
     await expect(sleeping).rejects.toBe(reason)
     await interrupted[Symbol.asyncDispose]()
-    expect(await sessions()).toBe(0)
+    await untilEnded()
     await using again = await connect(cluster)
     await using begun = await beginBackup(again, { startFast: true })
     expect((await begun.finish()).backupLabel).toContain('START WAL LOCATION')
@@ -455,13 +454,14 @@ describe('an error of a connection has a hint:', () => {
   })
 
   test('a statement timeout', async () => {
-    await using server = await connect(cluster, { timeoutMs: 300 })
+    // Long enough for the statements that read the facts of the server.
+    await using server = await connect(cluster, { timeoutMs: 2_000 })
     const late = await failure(server.query('select pg_sleep(20)'))
     expect(late.code).toBe('db-query')
     expect(late.hints.join()).toContain('db-timeout')
     // The connection is still usable, and one statement may have a longer timeout.
-    expect(await server.query('select pg_sleep(0.5)::text', [], { timeoutMs: 5_000 })).toHaveLength(1)
-    expect((await failure(server.query('select pg_sleep(0.5)'))).hints.join()).toContain('db-timeout')
+    expect(await server.query('select pg_sleep(2.5)::text', [], { timeoutMs: 20_000 })).toHaveLength(1)
+    expect((await failure(server.query('select pg_sleep(20)'))).hints.join()).toContain('db-timeout')
   })
 
   test('a server that stops', async () => {
