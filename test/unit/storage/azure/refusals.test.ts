@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openAzureClient } from '../../../../src/storage/azure/client.ts'
+import type { AzureDescription } from '../../../../src/storage/azure/description.ts'
 import type { ObjectClient } from '../../../../src/storage/object/client.ts'
 import { RefusedRequestError, RetryableStoreError } from '../../../../src/storage/object/retryable-error.ts'
 
@@ -21,20 +22,25 @@ beforeAll(async () => {
     asked.resume().on('end', () => answer(asked, response))
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  client = await openAzureClient({
-    account: 'account',
-    container: 'container',
-    serviceUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}/account`,
-    credential: { type: 'shared', key: Buffer.from('key').toString('base64') },
-    partBytes: 1024 * 1024,
-    access: { verifyTls: true, stallMs: 500 },
-    repository: 'repo2',
-  })
+  client = await open()
 })
 afterAll(async () => {
   await client[Symbol.asyncDispose]()
   server.close()
 })
+
+function open(stallMs = 30_000, more: Partial<AzureDescription> = {}): Promise<ObjectClient> {
+  return openAzureClient({
+    account: 'account',
+    container: 'container',
+    serviceUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}/account`,
+    credential: { type: 'shared', key: Buffer.from('key').toString('base64') },
+    partBytes: 1024 * 1024,
+    access: { verifyTls: true, stallMs },
+    repository: 'repo2',
+    ...more,
+  })
+}
 
 function refuse(status: number, code: string, headers: Record<string, string> = {}): void {
   const body = `<?xml version="1.0" encoding="utf-8"?><Error><Code>${code}</Code><Message>said ${code}.\nRequestId:1\nTime:2</Message></Error>`
@@ -72,6 +78,7 @@ describe('retryable errors', () => {
   })
 
   test('a server that stops answering is a retryable error', async () => {
+    await using client = await open(500)
     answer = () => undefined
     const error = await caught(client.head('x'))
     expect(error).toBeInstanceOf(RetryableStoreError)
@@ -79,6 +86,7 @@ describe('retryable errors', () => {
   })
 
   test('a body that stalls or ends early is a retryable error', async () => {
+    await using client = await open(500)
     for (const end of [false, true]) {
       answer = (_asked, response) => {
         response.writeHead(200, { 'content-length': '100', etag: '"1"' })
@@ -95,6 +103,7 @@ describe('retryable errors', () => {
   })
 
   test('a slow reader does not cause a timeout of the store', async () => {
+    await using client = await open(500)
     const bytes = Buffer.alloc(4 * 1024 * 1024, 'x')
     answer = (_asked, response) => {
       response.writeHead(200, { 'content-length': String(bytes.length), etag: '"1"' }).end(bytes)
@@ -242,15 +251,7 @@ test('requests with a shared access signature have a version header, and a batch
         '--b\r\nContent-Type: application/http\r\n\r\nHTTP/1.1 400 One of the request inputs is not valid.\r\nx-ms-error-code: InvalidInput\r\n\r\n--b--\r\n',
       )
   }
-  await using signed = await openAzureClient({
-    account: 'account',
-    container: 'container',
-    serviceUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}/account`,
-    credential: { type: 'sas', token: 'sv=2024-08-04&sig=abc' },
-    partBytes: 1024 * 1024,
-    access: { verifyTls: true, stallMs: 500 },
-    repository: 'repo2',
-  })
+  await using signed = await open(30_000, { credential: { type: 'sas', token: 'sv=2024-08-04&sig=abc' } })
   await signed.head('x')
   const left = await signed.removeBatch(['a', 'b', 'c']).catch(() => 'refused' as const)
   expect(left === 'refused' ? 3 : left.length).toBe(3)
