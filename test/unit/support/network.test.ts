@@ -94,7 +94,7 @@ describe('the network proxy', () => {
     let heardOfIt = false
     stalled.on('data', () => (heardOfIt = true)).on('close', () => (heardOfIt = true))
     stalled.write('x')
-    await expect.poll(() => proxy.counters.struck).toBe(1)
+    await expect.poll(() => proxy.counters.struck, { timeout: 20_000 }).toBe(1)
     // A round trip on another connection is completed in this time.
     const other = connect(proxy.port, '127.0.0.1')
     other.end('y')
