@@ -31,6 +31,8 @@ const event = hookEvent(
 )
 /** Long enough that no hook of these tests reaches it, except those that hang. */
 const LONG_MS = 60_000
+/** For those that hang: long enough that their shell has done its first commands. */
+const HUNG_MS = 2000
 
 async function hook(command: string, more: Partial<HookCall> = {}) {
   const records: string[] = []
@@ -95,25 +97,28 @@ describe('a hook', () => {
 
   test('that hangs is ended with everything in its group', async () => {
     const result = await hook(`sleep 1000 & echo $! >'${directory}/child'; echo $$ >'${directory}/own'; wait`, {
-      timeoutMs: 500,
+      timeoutMs: HUNG_MS,
     })
-    expect(result).toMatchObject({ ok: false, how: 'no end within 0.5s' })
+    expect(result).toMatchObject({ ok: false, how: 'no end within 2s' })
     const pids = [pidIn('own'), pidIn('child')]
     await until('the end of both', () => !pids.some(isRunning))
   })
 
   test('that ignores SIGTERM is killed', async () => {
     const script = `trap '' TERM; echo $$ >'${directory}/own'; while :; do sleep 1; done`
-    expect(await hook(script, { timeoutMs: 500, graceMs: 200 })).toMatchObject({ ok: false, how: 'no end within 0.5s' })
+    expect(await hook(script, { timeoutMs: HUNG_MS, graceMs: 200 })).toMatchObject({
+      ok: false,
+      how: 'no end within 2s',
+    })
     const pid = pidIn('own')
     await until('its end', () => !isRunning(pid))
   })
 
   test('may clean up when it is ended', async () => {
     const script = `trap 'echo cleaned up; exit' TERM; echo waiting; while :; do sleep 0.1; done`
-    const { log } = await hook(script, { timeoutMs: 500 })
+    const { log } = await hook(script, { timeoutMs: HUNG_MS })
     // Some shells report the end of the command that they were waiting for.
-    expect(log).toMatch(/^warn: hook-backup-after failed: no end within 0\.5s\nwaiting\n(Terminated\n)?cleaned up$/)
+    expect(log).toMatch(/^warn: hook-backup-after failed: no end within 2s\nwaiting\n(Terminated\n)?cleaned up$/)
   })
 
   test('ends when the run is interrupted', async () => {
