@@ -91,6 +91,7 @@ test.each(stores.map(({ name }, index) => ({ name, repo: index + 1 })))(
     expect(await labels(repo)).toHaveLength(1)
     await site.pgtsOk(`--repo=${repo}`, 'verify')
   },
+  240_000,
 )
 
 test.each(stores.map(({ name }, index) => ({ name, repo: index + 1 })))(
@@ -106,6 +107,7 @@ test.each(stores.map(({ name }, index) => ({ name, repo: index + 1 })))(
     expect({ code: result.code, text: textOf(result) }).toMatchObject({ code: 104 })
     expect(await labels(repo)).toHaveLength(before.length + 1)
   },
+  240_000,
 )
 
 async function labels(repo: number): Promise<string[]> {
