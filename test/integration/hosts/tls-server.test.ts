@@ -42,8 +42,12 @@ describe('a server under the name pgbackrest', () => {
   })
 
   test('the server and its processes have the name pgbackrest, and their arguments stay visible', async () => {
-    for (const pid of [server.pid, ...server.processes()])
-      expect(readFileSync(`/proc/${pid}/comm`, 'utf8')).toBe('pgbackrest\n')
+    // A process has it when it has started.
+    const isNamed = (pid: number) => readFileSync(`/proc/${pid}/comm`, 'utf8') === 'pgbackrest\n'
+    await until('one spare process and the names', () => {
+      const spare = server.processes()
+      return spare.length === 1 && [server.pid, ...spare].every(isNamed)
+    })
     const found = await runAs(testUser, 'pgrep', ['--exact', '--parent', String(process.pid), 'pgbackrest'])
     expect(found.stdout.trim().split('\n')).toContain(String(server.pid))
     expect(readFileSync(`/proc/${server.pid}/cmdline`, 'utf8').split('\0')).toContain('server')
@@ -88,6 +92,8 @@ describe('a server under the name pgbackrest', () => {
   })
 
   test('a spare process that was killed is replaced', async () => {
+    // Not the process of the last ping.
+    await until('the spare process alone', () => server.processes().length === 1)
     const [spare = 0] = server.processes()
     signal(spare, 'SIGKILL')
     await until('the next process', () => server.processes().some((pid) => pid !== spare))
