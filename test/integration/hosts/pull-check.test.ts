@@ -5,6 +5,7 @@ import { canSwitchUsers } from '../../support/hosts/hosts.ts'
 import { PullSite } from '../../support/hosts/pull-site.ts'
 import { makeFork } from '../../support/postgres/fork.ts'
 import { unarchivedSegment } from '../../support/sites/replica.ts'
+import { until } from '../../support/until.ts'
 
 let site: PullSite
 
@@ -89,10 +90,10 @@ onHosts('locks and stop files of both hosts forbid a command', async () => {
 
   const file = join(postgres.dir, 'lock/main-backup-1.lock')
   let pid = 0
-  const holding = postgres.run('/usr/bin/flock', [file, 'sh', '-c', `touch ${file}.held; exec sleep 60`], {
+  const holding = postgres.run('/usr/bin/flock', [file, 'sh', '-c', `touch ${file}.held; exec sleep 600`], {
     onStart: (started) => (pid = started),
   })
-  await expect.poll(() => existsSync(`${file}.held`)).toBe(true)
+  await until('the lock', () => existsSync(`${file}.held`))
   const locked = await repository.pgts(['--stanza=main', 'backup'])
   expect(locked.code).toBe(50)
   expect(locked.stdout).toContain("raised from remote-0 ssh protocol on 'pg-host':")
