@@ -1,4 +1,4 @@
-import { existsSync, utimesSync } from 'node:fs'
+import { existsSync, readdirSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { archiveSegments } from '../../support/hosts/archive-segments.ts'
@@ -30,11 +30,10 @@ describe.runIf(canSwitchUsers)('archiving to a repository host', { timeout: 180_
       async () => {
         const before = pids()
         await archive(2)
-        return before.length === 1 && before[0] === pids()[0]
+        return before.length === 1 && before.join() === pids().join()
       },
       { details: () => site.cluster.log().slice(-3000) },
     )
-    expect(pids()).toHaveLength(1)
   })
 
   test('closes the connection after a change of the configuration there, and archives on', async () => {
@@ -60,6 +59,9 @@ describe.runIf(canSwitchUsers)('archiving to a repository host', { timeout: 180_
 
   test('a second repository on this host gets the same segments', async () => {
     site.configure({ postgres: { 'repo2-path': `${site.postgres.dir}/repo` } })
+    // The background process keeps it for a moment after the last segment.
+    const locks = () => readdirSync(join(site.postgres.dir, 'lock'))
+    await until('the release of the archive lock', () => !locks().some((name) => name.includes('archive')))
     await site.postgres.pgtsOk('--stanza=main', 'stanza-create')
     const { stdout } = await site.postgres.pgtsOk('--stanza=main', 'check')
     expect(stdout.match(/successfully archived to/g)).toHaveLength(2)
