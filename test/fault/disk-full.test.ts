@@ -45,7 +45,7 @@ describe.runIf(disk !== undefined)('a repository on a disk that becomes full', (
     expect(inRepo().filter((name) => /[0-9]F\/backup\.manifest$/.test(name))).toEqual([])
     expect(readdirSync(join(site.dir, 'lock'))).toEqual([])
     const sessions = "select 1 from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
-    await expect.poll(() => site.cluster.query(sessions), { timeout: 10_000 }).toEqual([])
+    await expect.poll(() => site.cluster.query(sessions), { timeout: 60_000 }).toEqual([])
 
     // The directory is not a backup; it is removed by the next backup that fits.
     const info = JSON.parse((await withRepo('--output=json', 'info')).stdout) as { backup: unknown[] }[]

@@ -2,7 +2,6 @@ import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { LEAVE_AFTER_MS } from '../../src/remote/limits.ts'
 import { switchSegment, untilArchived } from '../support/hosts/archive-segments.ts'
 import type { TestHost } from '../support/hosts/hosts.ts'
 import { NamespacePair } from '../support/hosts/namespaces.ts'
@@ -15,8 +14,6 @@ import { until } from '../support/until.ts'
 const STANZA = '--stanza=main'
 const [IO_S, PROTOCOL_S] = [8, 12]
 const TIMES = { 'io-timeout': `${IO_S}s`, 'protocol-timeout': `${PROTOCOL_S}s`, 'db-timeout': '10s' }
-/** For the errors of both ends, one after the other, and their cleanup. */
-const SOON = { deadlineMs: (IO_S + PROTOCOL_S) * 1000 + 2 * LEAVE_AFTER_MS }
 const LOST =
   /has sent nothing for|has read nothing for|sent no greeting within|terminated unexpectedly|cannot connect to/
 
@@ -89,9 +86,9 @@ export function hostsApart(): void {
 
   /** No process serves this host, and no lock of a command is left on either side. */
   async function expectReleased(host: TestHost): Promise<void> {
-    await until('the end of the serving processes', () => site.hosts.servingProcesses(host).length === 0, SOON)
+    await until('the end of the serving processes', () => site.hosts.servingProcesses(host).length === 0)
     for (const { dir } of [site.postgres, site.repository])
-      await until('free locks', () => !readdirSync(join(dir, 'lock')).some((name) => name.includes('backup')), SOON)
+      await until('free locks', () => !readdirSync(join(dir, 'lock')).some((name) => name.includes('backup')))
   }
 
   /** A backup that is not finished has files of the table. */
@@ -204,7 +201,7 @@ export function hostsApart(): void {
       await expectReleased(site.postgres)
       const sessions =
         "select 1 from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
-      expect(await site.cluster.query(sessions)).toEqual([])
+      await until('the end of the sessions', async () => (await site.cluster.query(sessions)).length === 0)
     }
 
     /** Processes that serve the cluster, by the number of their connection. */

@@ -60,8 +60,8 @@ async function backUp(strike: (pid: number) => void): Promise<RunResult> {
 async function expectReleased(): Promise<void> {
   const sessions =
     "select query from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
-  await expect.poll(() => serving(/./), { timeout: 20_000 }).toEqual([])
-  await expect.poll(() => site.cluster.query(sessions), { timeout: 20_000 }).toEqual([])
+  await expect.poll(() => serving(/./), { timeout: 60_000 }).toEqual([])
+  await expect.poll(() => site.cluster.query(sessions), { timeout: 60_000 }).toEqual([])
   expect((await site.hosts.repository.pgtsOk('--stanza=main', 'check')).code).toBe(0)
 }
 
