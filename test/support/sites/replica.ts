@@ -108,7 +108,7 @@ export async function untilArchived(cluster: Cluster, deadlineMs = 60_000, left 
 /** Stops archiving. @returns a finished segment that is not archived: the archiver reads its configuration some time after the reload */
 export async function unarchivedSegment(cluster: Cluster): Promise<string> {
   await cluster.query("alter system set archive_command = 'false # pgts'")
-  await cluster.query('select pg_reload_conf()')
+  const [reload] = await cluster.query('select pg_reload_conf(), clock_timestamp()::text as at')
   for (;;) {
     await cluster.query('create table if not exists unarchived as select 1')
     await cluster.query('insert into unarchived select 1')
@@ -116,8 +116,13 @@ export async function unarchivedSegment(cluster: Cluster): Promise<string> {
     const name = String(row!['name'])
     let isRefused = false
     await until('the archiver', async () => {
-      const [stat] = await cluster.query('select last_archived_wal, last_failed_wal from pg_stat_archiver')
-      isRefused = stat!['last_failed_wal'] === name
+      const [stat] = await cluster.query(
+        'select last_archived_wal, last_failed_wal, last_failed_time > $1::timestamptz as fails from pg_stat_archiver',
+        [reload!['at']],
+      )
+      // An older file is refused first, for example the history file of a backup.
+      const refused = join(cluster.dataDir, 'pg_wal/archive_status', `${String(stat!['last_failed_wal'])}.ready`)
+      isRefused = stat!['fails'] === true && existsSync(refused)
       return isRefused || stat!['last_archived_wal'] === name
     })
     if (isRefused) return name
