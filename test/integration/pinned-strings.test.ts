@@ -26,7 +26,7 @@ beforeAll(async () => {
   await site.cluster.query('select pg_reload_conf()')
   otherCluster = join(makeTestDir('other'), 'data')
   await runOk(join(serverBinaries(site.cluster.version), 'initdb'), ['-D', otherCluster, '--no-sync'])
-}, 60_000)
+})
 afterAll(() => site?.[Symbol.asyncDispose]())
 
 const bin = makeTestDir('bin')
@@ -36,7 +36,7 @@ const called = (name: Name, args: readonly string[]) =>
 const startsWith = (text: string) => new RegExp(`^${text.replaceAll(/[[\].]/g, '\\$&')}`)
 
 /** Texts that monitoring and operators find in the output of pgbackrest, in its order and on its stream. Later tests use the state of earlier ones. */
-describe.each(NAMES)('called as %s', (name) => {
+describe.each(NAMES)('called as %s', { timeout: 180_000 }, (name) => {
   const stanza = STANZAS[name]
   const run = (...args: string[]) => called(name, [`--config=${site.config}`, `--stanza=${stanza}`, ...args])
   const runLogged = (...args: string[]) => run('--log-level-console=info', ...args)
