@@ -63,7 +63,10 @@ test.each(CASES)(
     for (let i = 0; i < 4; i++) commits.push(await commit(cluster, i))
     const last = commits.at(-1)!
     await archived(site, last.segment)
-    await until('the times are recorded', async () => (await windowOf(site))?.to === last.at)
+    await until('the times are recorded', async () => {
+      const window = await windowOf(site)
+      return window?.to === last.at && window.unscanned === 0
+    })
     expect(await windowOf(site)).toMatchObject({ gap: [], timeline: 1, unscanned: 0 })
 
     const [id] = readdirSync(join(site.repo, ARCHIVE)).filter((name) => /^\d+-1$/.test(name))
