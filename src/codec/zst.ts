@@ -250,7 +250,7 @@ function newCompressor(level: number): Compressing {
   return { ctx, output: new Uint8Array(OUTPUT_BYTES) }
 }
 
-/** @returns undefined if the system starts no threads (a limit of processes), or for want of memory: compression works without, slower */
+/** @returns undefined if the system starts no threads (a limit of processes) or memory is missing: compression works without, slower */
 function newThreaded(level: number, threads: number): Compressing | undefined {
   const held = newCompressor(level)
   const { nbWorkers, jobSize, overlapLog } = library.CParameter
