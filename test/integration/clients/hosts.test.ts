@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { giveToTestUser } from '../../support/postgres/postgres.ts'
 import { Client, infoOf } from '../../support/sites/client.ts'
+import { unarchivedSegment, untilArchived } from '../../support/sites/replica.ts'
 import { aSite, type Site } from '../../support/sites/site.ts'
 
 // Clients that manage hosts with systemd or Patroni (rows G, H, I, J, K, L, M, P, T). Rows run in order: each uses what
@@ -111,14 +112,11 @@ describe('backups', () => {
   })
 
   test('G3: check ends with 82 when WAL does not arrive', async () => {
-    const [row] = await site.cluster.query('show archive_command')
-    await site.cluster.query("alter system set archive_command = 'true; : pgbackrest'")
-    await site.cluster.query('select pg_reload_conf()')
+    await unarchivedSegment(site.cluster)
     expect((await run('--stanza=main', '--archive-timeout=1', 'check')).code).toBe(82)
-    await site.cluster.query(
-      `alter system set archive_command = '${String(row!['archive_command']).replaceAll("'", "''")}'`,
-    )
+    await site.cluster.query('alter system reset archive_command')
     await site.cluster.query('select pg_reload_conf()')
+    await untilArchived(site.cluster)
   })
 
   test('G8: foreign objects in the repository disturb no command', async () => {
