@@ -35,6 +35,7 @@ import {
   startCluster,
   testUser,
 } from '../support/postgres/postgres.ts'
+import { unarchivedSegment } from '../support/sites/replica.ts'
 import { aSite, type Site } from '../support/sites/site.ts'
 import { objectStores } from '../support/stores/object-stores.ts'
 import { makeCertificates } from '../support/stores/tls.ts'
@@ -286,18 +287,9 @@ describe('archiving', () => {
 
   test('an archive_command that fails, files that wait, a stop file; the commands can be pasted', async () => {
     await archived()
-    await setting('archive_command', 'false # pgts')
-    await site.cluster.query('select txid_current(); select pg_switch_wal()')
-    let segment = ''
-    await until('a failure', async () => {
-      const [row] = await site.cluster.query(
-        `select last_failed_wal as failed from pg_stat_archiver where last_failed_time > last_archived_time`,
-      )
-      segment = String(row?.['failed'] ?? '')
-      return segment !== ''
-    })
+    const segment = await unarchivedSegment(site.cluster)
     const ready = join(site.cluster.dataDir, 'pg_wal/archive_status', `${segment}.ready`)
-    utimesSync(ready, new Date(), new Date(Date.now() - 1_000_000))
+    utimesSync(ready, new Date(), new Date(Date.now() - 965_000))
     await site.pgtsOk('stop')
     const all = await findings()
     expect(one(all, 'archive-failing')).toMatchObject({
@@ -368,6 +360,8 @@ describe('archiving', () => {
   })
 
   test('a copy that archives into the stanza of the original', async () => {
+    // archive_timeout ends no segment in the next minute, which could not be archived.
+    await archived()
     const mark = join(site.cluster.dataDir, 'pgts.copy')
     writeFileSync(mark, '{}')
     giveToTestUser(mark)
@@ -405,6 +399,8 @@ describe('repositories', () => {
   })
 
   test('one that cannot be read, one without the stanza, one that others can read', async () => {
+    // As above.
+    await archived()
     const names = ['backup.info', 'backup.info.copy'].map((name) => inRepo('backup/main', name))
     const whole = names.map((name) => readFileSync(name))
     for (const name of names) writeFileSync(name, 'no backup.info')
@@ -442,7 +438,10 @@ describe('backups', () => {
     expect(await found()).toEqual(['drill-age notice'])
     await recordDrill(aDrill({ result: 'failed', problem: { code: 81, message: 'a file is missing' } }))
     const [failed] = await findings()
-    expect(failed).toMatchObject({ severity: 'error', message: 'the drill of LABEL 1 h ago failed: a file is missing' })
+    expect(failed).toMatchObject({
+      severity: 'error',
+      message: expect.stringMatching(/^the drill of LABEL 1 h( \d+ s)? ago failed: a file is missing$/) as string,
+    })
     await recordDrill(aDrill({ result: 'error' }))
     expect(await found()).toEqual(['drill-age warning'])
     await recordDrill(aDrill())
@@ -485,7 +484,7 @@ describe('backups', () => {
     rmSync(interrupted, { recursive: true })
     expect(finding).toMatchObject({
       rule: 'backup-interrupted',
-      message: 'backup 20200101-000000F was interrupted 2 h ago',
+      message: expect.stringMatching(/^backup 20200101-000000F was interrupted 2 h( \d+ s)? ago$/) as string,
     })
   })
 
