@@ -126,11 +126,13 @@ describe('check names the layer with the fault', () => {
       [...right.slice(0, -2), '--archive-timeout=1s', ...right.slice(-2)].join(' '),
     )
     await site.cluster.query('select pg_switch_wal()')
+    let broken = await status(site)
+    // The next call of archive_command removes the error.
     await until('an error in the spool', async () => {
-      const { spool } = (await status(site)) as unknown as { spool?: { errors: unknown[] } }
+      broken = await status(site)
+      const { spool } = broken as unknown as { spool?: { errors: unknown[] } }
       return (spool?.errors.length ?? 0) > 0
     })
-    const broken = await status(site)
     expect(broken['state']).toBe('trouble')
     expect(JSON.stringify(broken.findings)).toMatch(/archive.info/)
     const shown = (await site.pgts(['archive-status'])).stdout
@@ -160,6 +162,9 @@ describe('archive-status', () => {
     await using site = await aSite({ walSegsizeMb: 1, conf: { wal_keep_size: '64MB' } })
     await site.pgtsOk('stanza-create')
     await site.pgtsOk('check')
+    // The segment is in the archive before archive_command ends.
+    const isArchived = `select 1 from pg_stat_archiver where archived_count > 0`
+    await until('PostgreSQL to know', async () => (await site.cluster.query(isArchived)).length > 0)
     const well = await status(site)
     expect(well).toMatchObject({
       stanza: 'main',
