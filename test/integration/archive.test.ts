@@ -9,7 +9,6 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import {
   dataChecksum,
@@ -21,6 +20,7 @@ import {
   type ServerVersion,
 } from '../support/postgres/postgres.ts'
 import { aSite, type Site } from '../support/sites/site.ts'
+import { until } from '../support/until.ts'
 
 /** Names of all files in the archive, relative to the archive id. */
 function archived(site: Site, archiveId: string): string[] {
@@ -29,11 +29,6 @@ function archived(site: Site, archiveId: string): string[] {
   return readdirSync(path, { recursive: true, encoding: 'utf8' })
     .filter((name) => /\.(history|backup)$|-[0-9a-f]{40}/.test(name))
     .sort()
-}
-
-async function until(what: string, test: () => boolean | Promise<boolean>): Promise<void> {
-  for (const deadline = Date.now() + 20_000; Date.now() < deadline; await sleep(50)) if (await test()) return
-  throw new Error(`timeout while waiting for ${what}`)
 }
 
 /** A copy of the running cluster without its WAL, taken in backup mode. */
@@ -144,7 +139,10 @@ describe('archive-push', () => {
     await site.cluster.query('select pg_switch_wal()')
     await site.cluster.query('select txid_current()')
     await site.cluster.query('select pg_switch_wal()')
-    const [file] = readdirSync(join(site.cluster.dataDir, 'pg_wal')).filter((name) => /^[0-9A-F]{24}$/.test(name))
+    // The first one: the last one may be in use.
+    const [file] = readdirSync(join(site.cluster.dataDir, 'pg_wal'))
+      .filter((name) => /^[0-9A-F]{24}$/.test(name))
+      .sort()
     const run = (limit: string) =>
       site.pgts([`--archive-push-queue-max=${limit}`, 'archive-push', `pg_wal/${file}`], { cwd: site.cluster.dataDir })
     const dropped = await run('16MiB')
