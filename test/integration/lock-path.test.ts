@@ -25,8 +25,8 @@ beforeAll(async () => {
   lockPath = join(site.dir, 'lock-planted')
   await site.pgtsOk('stanza-create')
   await site.cluster.query('create table t (i int)')
-  await site.cluster.query('select pg_switch_wal()')
-  segment = readdirSync(join(site.cluster.dataDir, 'pg_wal')).find((name) => /^[0-9A-F]{24}$/.test(name))!
+  const [row] = await site.cluster.query('select pg_walfile_name(pg_switch_wal()) as name')
+  segment = String(row!['name'])
 }, 120_000)
 afterAll(() => site?.[Symbol.asyncDispose]())
 beforeEach(() => {
