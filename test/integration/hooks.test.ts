@@ -88,13 +88,13 @@ describe('hooks of a backup', () => {
   test('that hang, fail and print secrets leave the backup and its exit code as they are', async () => {
     const before = await labels()
     const { code, stdout, stderr } = await site.pgts([
-      '--hook-timeout=1s',
+      '--hook-timeout=10s',
       "--hook-backup-before=trap '' TERM; while :; do sleep 1; done",
       `--hook-backup-after=grep cipher-pass '${site.config}'; exit 9`,
       'backup',
     ])
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
-    expect(stdout).toMatch(/WARN: hook-backup-before failed: no end within 1s\n/)
+    expect(stdout).toMatch(/WARN: hook-backup-before failed: no end within 10s\n/)
     expect(stdout).toMatch(/WARN: hook-backup-after failed: exit code 9\n +repo1-cipher-pass *= *<redacted>\n/)
     expect(stdout + logOf('backup') + logOf('expire')).not.toContain(PASSPHRASE)
     expect(await labels()).toHaveLength(before.length + 1)
