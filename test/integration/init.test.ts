@@ -16,6 +16,7 @@ import {
 import { objectStores, titleOf } from '../support/stores/object-stores.ts'
 import { Terminal } from '../support/processes/terminal.ts'
 import { PGBACKREST } from '../support/processes/programs.ts'
+import { until } from '../support/until.ts'
 
 /** Every file below a directory with its mode, time and content. */
 function tree(directory: string): string[] {
@@ -303,6 +304,12 @@ describe('when something prevents it', () => {
     await host.cluster.query("alter role postgres password 'right'")
     writeFileSync(hba, 'local all all scram-sha-256\n')
     await host.cluster.query('select pg_reload_conf()')
+    const isRefused = () =>
+      host.cluster.client().then(
+        (client) => client.end().then(() => false),
+        () => true,
+      )
+    await until('the server to require a password', isRefused)
     const { code, stdout } = await pgts([...host.options, '--yes', 'init'], { env: { PGPASSWORD: 'wrong' } })
     writeFileSync(hba, before)
     expect(code).toBe(56)
@@ -365,7 +372,8 @@ test.skipIf(process.getuid?.() !== 0)(
     })
     expect(code, stdout).toBe(0)
     expect(stdout).toContain('stanza-create: done, check: done, backup: done')
-    const isOfRoot = (name: string) => statSync(join(host.dir, name)).uid === 0
+    // The archiver may be renaming a file.
+    const isOfRoot = (name: string) => statSync(join(host.dir, name), { throwIfNoEntry: false })?.uid === 0
     expect(readdirSync(host.dir, { recursive: true, encoding: 'utf8' }).filter(isOfRoot)).toEqual(['etc'])
     expect(statSync(join(host.dir, 'etc'))).toMatchObject({ gid: testUser.gid, mode: 0o40750 })
   },
