@@ -125,6 +125,8 @@ describe.each(shells)('%s', (_, shell) => {
     expect(readFileSync(`/proc/${call.launcher}/status`, 'latin1')).toMatch(/^SigIgn:\s*[0-9a-f]+7$/m)
     signal(call.launcher, 'SIGKILL')
     await until('the end of Node', () => isGone(node))
+    // All of its output has arrived.
+    await call.ended
     expect(call.stdout).toContain('terminated because the process that waits for the result was killed')
     expect(call.stdout).not.toContain('terminated on signal')
   })
