@@ -24,7 +24,7 @@ beforeAll(async () => {
     walSegsizeMb: 1,
     options: {
       'repo1-bundle': 'y',
-      'archive-timeout': '100s',
+      'archive-timeout': '600s',
       ...Object.fromEntries(bucket.map(([name, value]) => [name.replace('repo1', 'repo2'), value])),
       ...(bucket.length > 0 ? { 'repo2-bundle': 'y', 'repo2-retention-full': '9' } : {}),
     },
@@ -88,7 +88,7 @@ describe.each([
     return (JSON.parse(stdout) as Row[])[0]!
   }
   const untilHeld = (pid: number) =>
-    until('the lease of the backup', async () => (await leaseNow()).pid === pid, { everyMs: 200, deadlineMs: 20_000 })
+    until('the lease of the backup', async () => (await leaseNow()).pid === pid, { everyMs: 200 })
 
   /** The message on host b: the holder of the lease, and the next step. */
   const holder = (pid: number) => ({
