@@ -145,8 +145,11 @@ class Archiving {
   }
 
   background(kind: 'push' | 'get' = 'push'): number | undefined {
-    const path = join(this.out, '..', 'pgts', `${kind}.pid`)
-    return existsSync(path) ? Number(readFileSync(path, 'utf8')) : undefined
+    try {
+      return Number(readFileSync(join(this.out, '..', 'pgts', `${kind}.pid`), 'utf8'))
+    } catch {
+      return undefined
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
