@@ -1,6 +1,8 @@
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { textToBytes } from '../../src/util/byte-string.ts'
+import { removeTreeSync } from '../../src/util/remove-tree.ts'
 import {
   type Cluster,
   dataChecksum,
@@ -197,7 +199,7 @@ describe('a standby that reads only the archive', () => {
     await follow('what was written after the repository was back')
 
     // Its spool is removed while it runs, as by a restore.
-    rmSync(replica.spool, { recursive: true })
+    removeTreeSync(textToBytes(replica.spool))
     await follow('what was written after the spool was removed')
 
     await untilArchived(cluster)
