@@ -19,7 +19,8 @@ import { livingPid } from '../../src/core/archive/spool/spool-lock.ts'
 import { atEnd, giveToTestUser, makeTestDir } from '../support/postgres/postgres.ts'
 import { aSite, type Site, type SiteOptions } from '../support/sites/site.ts'
 import { smallDisk } from '../support/faults/small-disk.ts'
-import { unarchivedSegment } from '../support/sites/replica.ts'
+import { isGone } from '../support/processes/processes.ts'
+import { unarchivedSegment, untilArchived as untilNothingWaits } from '../support/sites/replica.ts'
 
 async function until(what: string, test: () => boolean | Promise<boolean>, site?: Site): Promise<void> {
   for (const deadline = Date.now() + 60_000; Date.now() < deadline; await sleep(20)) if (await test()) return
@@ -87,6 +88,8 @@ async function segments(site: Site, count: number): Promise<string[]> {
 
 async function untilArchived(site: Site, names: readonly string[]): Promise<void> {
   await until('all segments in the archive', () => names.every((name) => archived(site).includes(name)), site)
+  // Wakes an archiver that has failed three times.
+  await untilNothingWaits(site.cluster)
   await until('PostgreSQL to know', () => waiting(site).length === 0, site)
   // Each segment once, whatever its checksum.
   expect(new Set(archived(site)).size).toBe(archived(site).length)
@@ -282,7 +285,7 @@ test('a queue above archive-push-queue-max is dropped as a whole although a push
   const spool = spoolOf(site)
   const pushed = site.pgts(['archive-push', `pg_wal/${first}`], { cwd: site.cluster.dataDir })
   await until('a warning', () => /wait to be archived/.test(asyncLog(site)), site)
-  expect(readPushStatus(spool)?.inHand.length).toBeGreaterThan(0)
+  await until('a push', () => (readPushStatus(spool)?.inHand.length ?? 0) > 0, site)
   names.push(...(await segments(site, 4)))
   const result = await pushed
   expect(result).toMatchObject({ code: 0 })
@@ -294,8 +297,10 @@ test('a queue above archive-push-queue-max is dropped as a whole although a push
   }
 
   // The process ends although its threads are blocked in the kernel.
-  process.kill(livingPid(spool, 'push')!, 'SIGTERM')
-  await until('the end of the background process', () => livingPid(spool, 'push') === undefined, site)
+  const pid = livingPid(spool, 'push')!
+  process.kill(pid, 'SIGTERM')
+  // It removes its pid file before it ends.
+  await until('the end of the background process', () => isGone(pid), site)
   const status = execFileSync('sh', [
     '-c',
     'ps -eo stat,args | grep "[a]rchive-push:async" | grep -F "$1" || true',
