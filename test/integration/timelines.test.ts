@@ -198,7 +198,7 @@ test('a standby with archive_mode = always archives the segment in which the old
 test('a clone that archives into the stanza of production is refused, in every repository and through the spool', async () => {
   await using site = await aSite({
     ...SMALL,
-    options: { 'archive-async': 'y', 'repo2-path': join(makeTestDir('second'), 'repo'), 'archive-timeout': '5s' },
+    options: { 'archive-async': 'y', 'repo2-path': join(makeTestDir('second'), 'repo') },
   })
   const production = site.cluster
   await site.pgtsOk('stanza-create')
