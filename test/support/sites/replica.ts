@@ -107,7 +107,7 @@ export async function untilArchived(cluster: Cluster, deadlineMs = 60_000, left 
 
 /** Stops archiving. @returns a finished segment that is not archived: the archiver reads its configuration some time after the reload */
 export async function unarchivedSegment(cluster: Cluster): Promise<string> {
-  await cluster.query("alter system set archive_command = 'false # pgts'")
+  await cluster.query("alter system set archive_command = 'false # pgts, pgbackrest'")
   const [reload] = await cluster.query('select pg_reload_conf(), clock_timestamp()::text as at')
   for (;;) {
     await cluster.query('create table if not exists unarchived as select 1')
