@@ -9,6 +9,7 @@ import { countCells } from '../support/run/cells.ts'
 import { giveToTestUser, isInstalled, makeTestDir } from '../support/postgres/postgres.ts'
 import { runInProcess } from '../support/processes/in-process.ts'
 import { recordingLog } from '../support/builders/wal.ts'
+import { untilArchived } from '../support/sites/replica.ts'
 import { aSite, PGBACKREST, type Site } from '../support/sites/site.ts'
 
 /**
@@ -39,6 +40,8 @@ beforeAll(async () => {
   wal = join(site.dir, 'wal', name)
   mkdirSync(join(site.dir, 'wal'))
   cpSync(join(site.cluster.dataDir, 'pg_wal', name), wal)
+  // The archiver reads its configuration later: it may still write to the repository.
+  await untilArchived(site.cluster)
 }, 120_000)
 afterAll(() => site?.[Symbol.asyncDispose]())
 

@@ -23,6 +23,7 @@ import { resolveOptions } from '../../src/config/resolve.ts'
 import { silentLogger } from '../../src/util/log.ts'
 import { countCells } from '../support/run/cells.ts'
 import { signal } from '../support/processes/processes.ts'
+import { unarchivedSegment } from '../support/sites/replica.ts'
 import { asWritten, aSite, PGBACKREST, type Site } from '../support/sites/site.ts'
 import {
   cleanEnv,
@@ -124,8 +125,7 @@ describe.runIf(installed)(`info of pgts and of pgbackrest ${major}.${minor} prin
     await other('--repo=2', '--type=full', '--no-archive-check', 'backup')
     for (const kind of ['archive', 'backup']) rmSync(join(site.repo, kind, 'other'), { recursive: true })
     // Nothing changes during the calls.
-    await site.cluster.query("alter system set archive_command = '/bin/false pgbackrest'")
-    await site.cluster.query('select pg_reload_conf()')
+    await unarchivedSegment(site.cluster)
     labels = readdirSync(join(site.repo, 'backup/main'))
       .filter((name) => /^\d/.test(name))
       .sort()

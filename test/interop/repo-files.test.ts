@@ -3,6 +3,8 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { countCells } from '../support/run/cells.ts'
 import { pgtsProgram } from '../support/postgres/postgres.ts'
+import { unarchivedSegment } from '../support/sites/replica.ts'
+import { endResidents } from '../support/sites/resident.ts'
 import { aSite, PGBACKREST, type Site } from '../support/sites/site.ts'
 import { isInstalled, runAs, testUser } from '../support/processes/test-user.ts'
 
@@ -20,8 +22,9 @@ describe.runIf(installed)('repository commands of pgts and pgbackrest', () => {
     })
     await site.pgtsOk('stanza-create')
     await site.pgtsOk('--type=full', 'backup')
-    await site.cluster.query("alter system set archive_command = 'false'")
-    await site.cluster.query('select pg_reload_conf()')
+    // Nothing changes while the programs are compared.
+    await unarchivedSegment(site.cluster)
+    await endResidents(site)
   }, 60_000)
   afterAll(async () => {
     await site?.[Symbol.asyncDispose]()

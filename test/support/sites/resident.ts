@@ -3,7 +3,7 @@ import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from 'node:path'
 import { expect } from 'vitest'
 import type { Cluster } from '../postgres/postgres.ts'
-import { allProcesses, isGone } from '../processes/processes.ts'
+import { allProcesses, isGone, signal } from '../processes/processes.ts'
 import {
   giveToTestUser,
   makeTestDir,
@@ -147,6 +147,22 @@ export class ResidentCalls {
     }
     throw new Error(`every call started Node\n${this.log(kind)}`)
   }
+}
+
+/**
+ * Ends the resident processes of a site, which write commit times to its repositories some seconds after a push. The calls of
+ * PostgreSQL, which start them, must have ended.
+ */
+export async function endResidents({ config }: Site): Promise<void> {
+  const signalled = new Set<number>()
+  await until('the end of the resident processes', () => {
+    const found = allProcesses().filter(
+      ({ args }) => args.includes(`--config=${config}`) && args.some((word) => /^archive-(get|push):async$/.test(word)),
+    )
+    for (const { pid } of found) if (!signalled.has(pid)) signal(pid, 'SIGTERM')
+    for (const { pid } of found) signalled.add(pid)
+    return found.length === 0
+  })
 }
 
 function sha1Of(path: string): string {
