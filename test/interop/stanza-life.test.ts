@@ -258,9 +258,13 @@ describe.runIf(installed)('stanza commands of pgts and pgbackrest', () => {
     '%s stop --force ends a running backup of %s, and names its process',
     async (one, other) => {
       const { run, lock } = aCopy()
+      // The backup begins with a checkpoint, which the server spreads over minutes if there is much to write.
+      await site.cluster.query(
+        'drop table if exists changed; create table changed as select generate_series(1, 100000)',
+      )
       const running = run(other, stanza, '--type=full', '--no-start-fast', '--no-archive-check', 'backup')
       const name = /^main-backup(-1)?\.lock$/
-      await expect.poll(() => readdirSync(lock).some((file) => name.test(file)), { timeout: 20_000 }).toBe(true)
+      await expect.poll(() => readdirSync(lock).some((file) => name.test(file)), { timeout: 60_000 }).toBe(true)
       const stopped = await run(one, stanza, '--force', 'stop')
       expect(stopped.code, stopped.stdout).toBe(0)
       if (one === 'pgts') expect(stopped.stdout).toMatch(/sent term signal to process \d+ \(backup of stanza main\)/)
@@ -269,6 +273,6 @@ describe.runIf(installed)('stanza commands of pgts and pgbackrest', () => {
       expect(readdirSync(lock).filter((file) => other === 'pgts' || file.endsWith('.stop'))).toEqual(['main.stop'])
       cell(`stop --force ${one} ${other}`)
     },
-    60_000,
+    120_000,
   )
 })
