@@ -106,18 +106,24 @@ describe.runIf(installed)('pgts restore of a pgbackrest backup', () => {
   ])(
     'killed %s leaves a cluster that does not start, and --delta completes it',
     async (when, reached, mayBeComplete = false) => {
-      const pgPath = target()
-      const all = [`--config=${site.config}`, '--stanza=main', ...args(pgPath)]
-      const child = spawn(pgtsProgram(), all, {
-        cwd: site.dir,
-        stdio: 'ignore',
-        ...(testUser.switched ? { uid: testUser.uid, gid: testUser.gid } : {}),
-      })
-      const ended = new Promise((resolve) => child.once('exit', resolve))
-      while (child.exitCode === null && !reached(pgPath)) await sleep(0)
-      child.kill('SIGKILL')
-      await ended
-      const complete = existsSync(join(pgPath, 'global/pg_control'))
+      const killed = async () => {
+        const pgPath = target()
+        const all = [`--config=${site.config}`, '--stanza=main', ...args(pgPath)]
+        const child = spawn(pgtsProgram(), all, {
+          cwd: site.dir,
+          stdio: 'ignore',
+          ...(testUser.switched ? { uid: testUser.uid, gid: testUser.gid } : {}),
+        })
+        const ended = new Promise((resolve) => child.once('exit', resolve))
+        while (child.exitCode === null && !reached(pgPath)) await sleep(0)
+        child.kill('SIGKILL')
+        await ended
+        return { pgPath, child, complete: existsSync(join(pgPath, 'global/pg_control')) }
+      }
+      let { pgPath, child, complete } = await killed()
+      // The moment may pass while this process waits for a processor.
+      for (let retry = 0; complete && !mayBeComplete && retry < 5; retry++)
+        ({ pgPath, child, complete } = await killed())
       if (!mayBeComplete) {
         expect(child.signalCode, 'the restore was over before it could be killed').toBe('SIGKILL')
         expect(complete).toBe(false)
