@@ -27,6 +27,7 @@ import {
   testUser,
 } from '../support/postgres/postgres.ts'
 import { allProcesses, signal } from '../support/processes/processes.ts'
+import { until } from '../support/until.ts'
 
 /**
  * Files of dist that a command loads, as a power cut or a full disk leaves them: no command exits with 0 without its work,
@@ -166,10 +167,12 @@ const COMMANDS: Record<string, Command> = {
   },
 }
 
-function reset(): void {
-  // A background process of the previous call.
-  for (const { pid, args } of allProcesses())
-    if (args.some((arg) => arg.startsWith(`--config=${dir}`))) signal(pid, 'SIGKILL')
+async function reset(): Promise<void> {
+  await until('the end of the background process of the previous call', () => {
+    const left = allProcesses().filter(({ args }) => args.some((arg) => arg.startsWith(`--config=${dir}`)))
+    for (const { pid } of left) signal(pid, 'SIGKILL')
+    return left.length === 0
+  })
   for (const path of [
     ...['repo', 'restored', 'spool', 'lock'].map((name) => join(dir, name)),
     ...[target(), ready(), join(cluster.dataDir, 'recovery.signal')],
@@ -181,7 +184,7 @@ function reset(): void {
 }
 
 async function attempt({ args, prepare, config }: Command): Promise<RunResult> {
-  reset()
+  await reset()
   prepare?.()
   return call(args(), config)
 }
