@@ -2,9 +2,9 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { readPushStatus } from '../../src/core/archive/status/push-status.ts'
-import { spoolPaths } from '../../src/core/archive/spool/spool-files.ts'
+import { namesIn, spoolPaths } from '../../src/core/archive/spool/spool-files.ts'
 import { livingPid } from '../../src/core/archive/spool/spool-lock.ts'
-import { pathOf } from '../../src/util/byte-string.ts'
+import { bytes } from '../../src/util/byte-string.ts'
 import { FaultyFront, type FrontFaults, SLOW_DOWN } from '../support/faults/faulty-front.ts'
 import { objectStores } from '../support/stores/object-stores.ts'
 import { atEnd, dataChecksum, makeTestDir, pgtsProgram } from '../support/postgres/postgres.ts'
@@ -179,7 +179,9 @@ class Storm {
   async #stopBetweenRequests(pid: number): Promise<boolean> {
     if (!signal(pid, 'SIGSTOP')) return true
     await until('its stop', () => isStopped(pid) || isGone(pid))
-    const names = readdirSync(pathOf(this.spool.own), { recursive: true, encoding: 'utf8' })
+    const { own } = this.spool
+    const directories = namesIn(own).filter((name) => name.startsWith('resident-'))
+    const names = directories.flatMap((name) => namesIn(bytes`${own}/${name}`))
     if (!names.some((name) => name.endsWith('.run'))) return true
     signal(pid, 'SIGCONT')
     return false

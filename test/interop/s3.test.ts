@@ -5,6 +5,8 @@ import { PutBucketVersioningCommand, S3Client } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Bucket, objectStores } from '../support/stores/object-stores.ts'
 import { dataChecksum, giveToTestUser, isInstalled, makeTestDir, startCluster } from '../support/postgres/postgres.ts'
+import { untilArchived } from '../support/sites/replica.ts'
+import { endResidents } from '../support/sites/resident.ts'
 import { aSite, askBoth, asWritten, PGBACKREST, type Site } from '../support/sites/site.ts'
 import { sharedStore } from '../support/stores/store-keeper.ts'
 
@@ -77,6 +79,8 @@ describe.skipIf(missing !== undefined)(`S3 with pgbackrest${missing === undefine
   test('removed backups can be restored with repo-target-time', async () => {
     const before = await dataChecksum(site.cluster)
     await run('pgts', 'check')
+    await untilArchived(site.cluster)
+    await endResidents(site)
     // A moment in whole seconds of the service's clock, before which all objects exist and after which none does.
     const then = new Date(Math.ceil(Date.now() / 1000) * 1000)
     await sleep(then.getTime() + 1000 - Date.now())
