@@ -35,7 +35,7 @@ import {
   startCluster,
   testUser,
 } from '../support/postgres/postgres.ts'
-import { unarchivedSegment } from '../support/sites/replica.ts'
+import { FAILING_COMMAND, unarchivedSegment } from '../support/sites/replica.ts'
 import { aSite, type Site } from '../support/sites/site.ts'
 import { objectStores } from '../support/stores/object-stores.ts'
 import { makeCertificates } from '../support/stores/tls.ts'
@@ -298,7 +298,7 @@ describe('archiving', () => {
         new RegExp(`^archive_command failed for ${segment} at 20.* failures so far$`),
       ) as string,
     })
-    expect(one(all, 'archive-failing')?.next.at(-1)).toBe(`cd ${site.cluster.dataDir} && false # pgts`)
+    expect(one(all, 'archive-failing')?.next.at(-1)).toBe(`cd ${site.cluster.dataDir} && ${FAILING_COMMAND}`)
     expect(one(all, 'archive-waiting')).toMatchObject({
       severity: 'error',
       message: expect.stringMatching(`WAL file\\(s\\) .* wait; the oldest, ${segment}, for 16 min`) as string,

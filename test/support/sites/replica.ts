@@ -105,9 +105,12 @@ export async function untilArchived(cluster: Cluster, deadlineMs = 60_000, left 
   await until('the archiver', archived, { deadlineMs, details: () => cluster.log() })
 }
 
+/** Fails, and is accepted by the checks of both programs. */
+export const FAILING_COMMAND = 'false # pgts, pgbackrest'
+
 /** Stops archiving. @returns a finished segment that is not archived: the archiver reads its configuration some time after the reload */
 export async function unarchivedSegment(cluster: Cluster): Promise<string> {
-  await cluster.query("alter system set archive_command = 'false # pgts, pgbackrest'")
+  await cluster.query(`alter system set archive_command = '${FAILING_COMMAND}'`)
   const [reload] = await cluster.query('select pg_reload_conf(), clock_timestamp()::text as at')
   for (;;) {
     await cluster.query('create table if not exists unarchived as select 1')
