@@ -80,7 +80,9 @@ afterEach(async () => {
 
 /** Every segment so far is in the archive. */
 async function archived(): Promise<void> {
-  const [row] = await site.cluster.query('select txid_current(); select pg_walfile_name(pg_switch_wal()) as segment')
+  // Its commit comes first: the server does not end a segment without a record.
+  await site.cluster.query('select txid_current()')
+  const [row] = await site.cluster.query('select pg_walfile_name(pg_switch_wal()) as segment')
   const segment = String(row?.['segment'])
   // An archiver whose command could not be started ends; a new connection starts the next one.
   const query = `select 1 from pg_stat_archiver where last_archived_wal >= '${segment}'`
