@@ -15,6 +15,7 @@ import {
 
 export { checkIndexes, dataChecksum, type DataChecksum } from './data-checksum.ts'
 export * from '../processes/test-user.ts'
+import { processOf } from '../processes/processes.ts'
 import { createDataDirectory } from './data-directory.ts'
 import { SERVER_VERSIONS, type ServerVersion } from './server-versions.ts'
 
@@ -290,17 +291,6 @@ export function serverBinaries(version: ServerVersion): string {
   const native = join(projectRoot, 'node_modules', `pg${version}`, 'native')
   if (!existsSync(native)) throw new Error(`the embedded server pg${version} is not installed: npm ci`)
   return join(reachable(native), 'bin')
-}
-
-/** Parent and state of a process; undefined when it has ended. */
-function processOf(pid: number | string): { readonly state: string; readonly parent: number } | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    const [state = '', parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    return { state, parent: Number(parent) }
-  } catch {
-    return undefined
-  }
 }
 
 /** A zombie (state Z) holds no resources any more. */

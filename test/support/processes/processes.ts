@@ -10,15 +10,21 @@ export interface FoundProcess {
 export function allProcesses(): FoundProcess[] {
   return readdirSync('/proc').flatMap((name) => {
     if (!/^[0-9]+$/.test(name)) return []
-    try {
-      const stat = readFileSync(`/proc/${name}/stat`, 'latin1')
-      const parent = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1])
-      const args = argumentsOf(Number(name))
-      return args.length === 0 ? [] : [{ pid: Number(name), parent, args }]
-    } catch {
-      return []
-    }
+    const parent = processOf(name)?.parent
+    const args = argumentsOf(Number(name))
+    return parent === undefined || args.length === 0 ? [] : [{ pid: Number(name), parent, args }]
   })
+}
+
+/** Parent and state of a process; undefined when it has ended. */
+export function processOf(pid: number | string): { readonly state: string; readonly parent: number } | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    const [state = '', parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    return { state, parent: Number(parent) }
+  } catch {
+    return undefined
+  }
 }
 
 /** Empty if it has ended. */
@@ -72,10 +78,5 @@ export function isGone(pid: number): boolean {
 
 /** Has SIGSTOP reached its first thread? */
 export function isStopped(pid: number): boolean {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    return stat.slice(stat.lastIndexOf(')') + 2).startsWith('T')
-  } catch {
-    return false
-  }
+  return processOf(pid)?.state === 'T'
 }
